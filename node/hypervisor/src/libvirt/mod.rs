@@ -1,0 +1,582 @@
+//! Driver for libvirt's QEMU driver on this host.
+//!
+//! Invariants:
+//! - *The source keeps its evidence*: no migration undefines the source or starts the arrival;
+//!   [`forget`](crate::Hypervisor::forget) and [`resume`](crate::Hypervisor::resume) do, later.
+//! - *Only a paused, complete copy is resumed*: [`resume`](crate::Hypervisor::resume) refuses what
+//!   is still arriving, and what libvirt itself paused for a switchover.
+//! - *A hung libvirtd costs threads, never the runtime*: see `pool`.
+//!
+//! It never talks to another host: reaching the destination is libvirtd's work, over the sockets
+//! that the carrier listens on, or at the address of a direct migration.
+//!
+//! What an operator should know:
+//! - Autostart is switched off at the source before a migration begins, so that a host that boots
+//!   again does not start a second copy. It is not remembered or switched on again.
+//! - With the carrier, libvirt's own keepalive between the hosts must outlast every outage that
+//!   the carrier bridges: set `keepalive_interval` and `keepalive_count` to e.g. 30 and 10 in
+//!   `qemu.conf` (source) and `libvirtd.conf` (destination). For direct migrations 1 and 3 suit.
+//! - The directory of the channels must be writable by the user that QEMU runs as, at the
+//!   destination: give that user's number as [`LibvirtConfig::qemu_uid`].
+//! - A migration that is given up before the destination's libvirt has answered ends only when
+//!   the carrier closes the sockets.
+//! - Post-copy is not available: libvirt refuses it together with an arrival that waits paused.
+//! - A direct migration is limited by libvirt in whole MiB per second, rounded down, at least 1;
+//!   the limit does not hold for the switchover.
+
+mod calls;
+mod domain_xml;
+mod events;
+mod link;
+mod migration;
+mod moves;
+mod pool;
+mod process;
+mod raw;
+mod source;
+mod state;
+
+#[cfg(test)]
+mod lab;
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, chown},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, sync::mpsc};
+use virt::{connect::Connect, domain::Domain, error::ErrorNumber, sys};
+
+use self::{
+    calls::{Failure, QUICK, SLOW, refused},
+    events::{Part, Subscribers},
+    link::{Link, LinkChange},
+    moves::Moves,
+    pool::Pool,
+    raw::{DomainEvent, Job},
+    state::Side,
+};
+use crate::{
+    Channel, Copy, HostCapacity, Hypervisor, HypervisorError, HypervisorEvent, MigrationOrder,
+    Policy, Progress, Vm, VmId,
+};
+
+const KIND: &str = "libvirt";
+/// How much later than this driver libvirt may learn that a process has exited.
+const LIBVIRT_LAG: Duration = Duration::from_secs(5);
+const LIBVIRT_LAG_POLL: Duration = Duration::from_millis(20);
+
+/// Where the disks of this host's VMs are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// On storage that both sites see: disks never travel.
+    #[default]
+    Shared,
+    /// On this host: they travel with `copy_storage`, and their sizes are reported.
+    Local,
+}
+
+/// How to reach libvirt on this host, and what to assume of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibvirtConfig {
+    /// Connection URI; `qemu:///system` unless said.
+    pub uri: String,
+    /// The socket on which libvirtd (or virtqemud) serves arrivals; `/run/libvirt/libvirt-sock`
+    /// unless said.
+    pub socket: PathBuf,
+    /// Where libvirt keeps the process numbers of running VMs; `/run/libvirt/qemu` unless said.
+    pub run_directory: PathBuf,
+    /// Where disks are; shared unless said.
+    pub storage: Storage,
+    /// Bytes of the host's memory that VMs must leave free; 512 MiB unless said.
+    pub memory_reserve: u64,
+    /// The user that QEMU runs as, who is given the channels' directory; left alone unless said.
+    pub qemu_uid: Option<u32>,
+}
+
+impl Default for LibvirtConfig {
+    fn default() -> Self {
+        Self {
+            uri: "qemu:///system".into(),
+            socket: "/run/libvirt/libvirt-sock".into(),
+            run_directory: "/run/libvirt/qemu".into(),
+            storage: Storage::Shared,
+            memory_reserve: 512 * 1024 * 1024,
+            qemu_uid: None,
+        }
+    }
+}
+
+/// The driver. Reconnects by itself; calls made while libvirtd is away fail at once.
+pub struct LibvirtHypervisor(Arc<Inner>);
+
+/// What the driver's threads and tasks share.
+struct Inner {
+    config: LibvirtConfig,
+    link: Arc<Link>,
+    pool: Pool,
+    moves: Moves,
+    subscribers: Subscribers,
+    runtime: Handle,
+    /// Complaints about policies that were made already.
+    complaints: Mutex<BTreeSet<(VmId, String)>>,
+}
+
+impl LibvirtHypervisor {
+    /// Starts the driver; the connection comes up in the background, and again after every loss.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn connect(config: LibvirtConfig) -> Arc<Self> {
+        let inner = Arc::new(Inner {
+            link: Link::new(config.uri.clone()),
+            config,
+            pool: Pool::new(),
+            moves: Moves::default(),
+            subscribers: Subscribers::default(),
+            runtime: Handle::current(),
+            complaints: Mutex::default(),
+        });
+        let (events, changes) = (Arc::downgrade(&inner), Arc::downgrade(&inner));
+        inner.link.run(
+            Arc::new(move |event| with(&events, |inner| inner.on_event(event))),
+            move |change| with(&changes, |inner| inner.on_link_change(change)),
+        );
+        Arc::new(Self(inner))
+    }
+}
+
+impl Drop for LibvirtHypervisor {
+    fn drop(&mut self) {
+        self.0.link.stop();
+    }
+}
+
+fn with(inner: &Weak<Inner>, act: impl FnOnce(&Arc<Inner>)) {
+    if let Some(inner) = inner.upgrade() {
+        act(&inner);
+    }
+}
+
+impl Inner {
+    fn on_link_change(self: &Arc<Self>, change: LinkChange) {
+        match change {
+            LinkChange::Up => {
+                self.subscribers.publish(&HypervisorEvent::Connected);
+                self.runtime.spawn(source::adopt(Arc::clone(self)));
+            }
+            LinkChange::Down(reason) => {
+                self.subscribers.publish(&HypervisorEvent::Disconnected(reason));
+            }
+        }
+    }
+
+    fn on_event(self: &Arc<Self>, event: DomainEvent) {
+        let vm = match event {
+            DomainEvent::Lifecycle { vm, event, detail } => {
+                let part = self.moves.lifecycle(vm, event, detail);
+                if let Some(meaning) = events::meaning(vm, event, detail, part) {
+                    self.subscribers.publish(&meaning);
+                }
+                if event == sys::VIR_DOMAIN_EVENT_STOPPED
+                    && let Some(attempt) = self.moves.attempt(vm)
+                {
+                    self.runtime.spawn(source::confirm_stopped(Arc::clone(self), vm, attempt));
+                }
+                vm
+            }
+            DomainEvent::Pass(vm) | DomainEvent::JobCompleted(vm) => vm,
+        };
+        self.subscribers.publish(&HypervisorEvent::Changed(vm));
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        ask: impl FnOnce(&Connect) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        calls::call(&self.link, &self.pool, what, deadline, ask).await
+    }
+
+    async fn call_about<T: Send + 'static>(
+        &self,
+        vm: VmId,
+        what: &str,
+        deadline: Duration,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Option<T>, HypervisorError> {
+        calls::call_about(&self.link, &self.pool, vm, what, deadline, ask).await
+    }
+
+    /// As `call_about`, of a VM that must be here.
+    async fn ask<T: Send + 'static>(
+        &self,
+        vm: VmId,
+        what: &str,
+        deadline: Duration,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        self.call_about(vm, what, deadline, ask).await?.ok_or(HypervisorError::NoSuchVm(vm))
+    }
+
+    async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
+        let part = self.moves.part(vm);
+        let copy =
+            self.call_about(vm, "tell a VM's state", QUICK, move |domain| copy_here(domain, part));
+        Ok(copy.await?.unwrap_or(Copy::Absent))
+    }
+
+    /// Which end of a migration each VM is on that has one under way.
+    async fn migrating(&self) -> Result<Vec<(VmId, Side)>, HypervisorError> {
+        let active = self.call("list the VMs", QUICK, |connection| {
+            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+            Ok(domains.iter().filter_map(id_of).collect::<Vec<_>>())
+        });
+        let mut migrating = Vec::new();
+        for vm in active.await? {
+            let side =
+                self.call_about(vm, "tell a VM's job", QUICK, |domain| Ok(job_side(domain)?));
+            if let Some(side) = side.await?.flatten() {
+                migrating.push((vm, side));
+            }
+        }
+        Ok(migrating)
+    }
+
+    /// Logs what is wrong with a policy, once.
+    fn complain(&self, vm: VmId, name: &str, problem: String) {
+        let mut complaints = self.complaints.lock().expect("nothing panics while it holds this");
+        if complaints.insert((vm, problem.clone())) {
+            tracing::warn!(
+                "the policy in the metadata of VM {name} ({vm}) is not valid: {problem}; \
+                 the default policy counts for it until that is corrected"
+            );
+        }
+    }
+
+    fn prepare_directories(&self, channels: &[Channel]) -> io::Result<()> {
+        for path in migration::bound_by_qemu(channels) {
+            if let Some(directory) = path.parent() {
+                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+                if self.config.qemu_uid.is_some() {
+                    chown(directory, self.config.qemu_uid, None)?;
+                }
+            }
+            // What an earlier attempt left would make QEMU fail to bind.
+            match fs::symlink_metadata(path) {
+                Ok(left) if left.file_type().is_socket() => fs::remove_file(path)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Hypervisor for LibvirtHypervisor {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn events(&self) -> mpsc::UnboundedReceiver<HypervisorEvent> {
+        self.0.subscribers.subscribe()
+    }
+
+    async fn capacity(&self) -> Result<HostCapacity, HypervisorError> {
+        let reserve = self.0.config.memory_reserve;
+        let answer = self.0.call("tell the host's capacity", QUICK, move |connection| {
+            let node = connection.node_info()?;
+            let mut taken = 0;
+            for domain in connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)? {
+                // A VM that ended since it was listed takes nothing.
+                taken += domain.info().map_or(0, |info| info.max_mem * 1024);
+            }
+            let memory_total = (node.memory * 1024).saturating_sub(reserve);
+            let memory_free = memory_total.saturating_sub(taken);
+            Ok(HostCapacity { memory_total, memory_free, processors: node.cpus })
+        });
+        answer.await
+    }
+
+    async fn vms(&self) -> Result<Vec<Vm>, HypervisorError> {
+        let storage = self.0.config.storage;
+        let listed = self.0.call("list the VMs", SLOW, move |connection| {
+            let domains = connection.list_all_domains(0)?;
+            // A VM that vanishes while it is asked is left out.
+            Ok(domains.iter().filter_map(|domain| described(domain, storage)).collect::<Vec<_>>())
+        });
+        let complain = |(vm, problem): (Vm, Option<String>)| {
+            if let Some(problem) = problem {
+                self.0.complain(vm.id, &vm.name, problem);
+            }
+            vm
+        };
+        Ok(listed.await?.into_iter().map(complain).collect())
+    }
+
+    async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
+        self.0.look(vm).await
+    }
+
+    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError> {
+        let migrating = self.0.migrating().await?;
+        Ok(migrating
+            .into_iter()
+            .filter(|(_, side)| *side == Side::Source)
+            .map(|(vm, _)| vm)
+            .collect())
+    }
+
+    fn source_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel> {
+        let libvirt = migration::source_libvirt_socket(directory, vm);
+        migration::channels(libvirt, directory, vm, copy_storage)
+    }
+
+    fn destination_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel> {
+        migration::channels(self.0.config.socket.clone(), directory, vm, copy_storage)
+    }
+
+    async fn prepare_arrival(&self, vm: VmId, channels: &[Channel]) -> Result<(), HypervisorError> {
+        let what = "make ready for an arrival";
+        match self.0.look(vm).await? {
+            Copy::Absent | Copy::ShutOff => {}
+            present => {
+                return Err(refused(what, format!("this host has a copy already ({present:?})")));
+            }
+        }
+        let (inner, channels) = (Arc::clone(&self.0), channels.to_vec());
+        let prepared = self.0.pool.run(QUICK, move || inner.prepare_directories(&channels)).await;
+        prepared
+            .map_err(|_| HypervisorError::Timeout { what: what.into(), seconds: QUICK.as_secs() })?
+            .map_err(|error| refused(what, error.to_string()))
+    }
+
+    async fn begin(&self, order: MigrationOrder) -> Result<(), HypervisorError> {
+        source::begin(Arc::clone(&self.0), order).await
+    }
+
+    async fn progress(&self, vm: VmId) -> Result<Option<Progress>, HypervisorError> {
+        let progress = self.0.call_about(vm, "tell a migration's progress", QUICK, |domain| {
+            Ok(match job_side(domain)? {
+                Some(Side::Source) => Some(progress_of(&raw::job(domain)?)),
+                _ => None,
+            })
+        });
+        Ok(progress.await?.flatten())
+    }
+
+    async fn set_max_downtime(&self, vm: VmId, milliseconds: u64) -> Result<(), HypervisorError> {
+        let set = self.0.ask(vm, "allow a longer pause", QUICK, move |domain| {
+            domain.migrate_set_max_downtime(milliseconds.max(1), 0)?;
+            Ok(())
+        });
+        set.await
+    }
+
+    async fn start_post_copy(&self, _: VmId) -> Result<(), HypervisorError> {
+        Err(refused(
+            "switch to post-copy",
+            "libvirt cannot combine it with an arrival that waits to be resumed, and without that \
+             a VM could run twice; allow a longer pause, or stop-and-copy",
+        ))
+    }
+
+    async fn pause(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let pause = |domain: &Domain| Ok(domain.suspend().map(drop)?);
+        self.0.ask(vm, "pause a VM", SLOW, pause).await
+    }
+
+    async fn abort(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let abort = |domain: &Domain| Ok(raw::abort_job(domain)?);
+        self.0.ask(vm, "give a migration up", SLOW, abort).await
+    }
+
+    async fn resume(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let part = self.0.moves.part(vm);
+        let resume = move |domain: &Domain| match copy_here(domain, part)? {
+            Copy::Running => Ok(()),
+            Copy::Paused => Ok(domain.resume().map(drop)?),
+            other => {
+                Err(Failure::Refused(format!("it is not a paused, complete copy ({other:?})")))
+            }
+        };
+        self.0.ask(vm, "resume a VM", SLOW, resume).await
+    }
+
+    async fn discard(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let discard = |domain: &Domain| {
+            if domain.is_active()? {
+                match domain.destroy() {
+                    Err(error) if !calls::is_wrong_state(&error) => return Err(error.into()),
+                    _ => {}
+                }
+            }
+            // What was never defined here vanished with its process.
+            if domain.is_persistent()? {
+                undefine(domain)?;
+            }
+            Ok(())
+        };
+        self.0.call_about(vm, "discard a VM's copy", SLOW, discard).await.map(drop)
+    }
+
+    async fn forget(&self, vm: VmId) -> Result<(), HypervisorError> {
+        let gone = self.0.moves.part(vm).gone;
+        let forget = move |domain: &Domain| {
+            let started = Instant::now();
+            while domain.is_active()? {
+                if !gone || started.elapsed() > LIBVIRT_LAG {
+                    return Err(Failure::Refused("a live copy is on this host".into()));
+                }
+                thread::sleep(LIBVIRT_LAG_POLL);
+            }
+            // Should it be started in this moment: libvirt undefines what runs, too, and it then
+            // runs on as a transient one. Nothing that runs is lost.
+            undefine(domain)
+        };
+        self.0.call_about(vm, "forget a VM", SLOW, forget).await.map(drop)
+    }
+
+    async fn definition(&self, vm: VmId) -> Result<String, HypervisorError> {
+        let definition = |domain: &Domain| {
+            if domain.is_active()? {
+                return Err(Failure::Refused("it is not shut off".into()));
+            }
+            Ok(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?)
+        };
+        self.0.ask(vm, "give a VM's definition", QUICK, definition).await
+    }
+
+    async fn define(&self, definition: &str) -> Result<(), HypervisorError> {
+        let definition = definition.to_owned();
+        let described = domain_xml::describe(&definition);
+        let id = described.map_err(|problem| refused("define a VM", problem))?.id;
+        let define = move |connection: &Connect| {
+            // libvirt would take it as the definition from the next start of the live one on.
+            let present = id.map(|vm| calls::find(connection, vm)).transpose()?.flatten();
+            if let Some(domain) = present
+                && domain.is_active()?
+            {
+                return Err(Failure::Refused("a live copy is on this host".into()));
+            }
+            connection.define_domain_xml(&definition)?;
+            Ok(())
+        };
+        self.0.call("define a VM", QUICK, define).await
+    }
+}
+
+/// What this host has of a domain.
+///
+/// Asks as little as possible: a QEMU that is frozen in its migration answers nothing, and libvirt
+/// waits for it where its monitor is needed.
+fn copy_here(domain: &Domain, part: Part) -> Result<Copy, Failure> {
+    let (state, reason) = raw::state(domain)?;
+    if part.gone && state::side_matters(state, reason) {
+        // libvirt is about to notice.
+        return Ok(Copy::ShutOff);
+    }
+    let side = if !state::side_matters(state, reason) || part.outgoing {
+        Side::Source
+    } else if part.incoming {
+        Side::Destination
+    } else if domain.is_persistent()? {
+        // An arrival is transient until it is complete.
+        Side::Source
+    } else {
+        job_side(domain)?.unwrap_or(Side::Destination)
+    };
+    Ok(state::copy_of(state, reason, side))
+}
+
+/// The side of a domain's migration, if it has one under way.
+fn job_side(domain: &Domain) -> Result<Option<Side>, virt::error::Error> {
+    match raw::job(domain) {
+        Ok(job) => Ok(match (job.kind, job.operation) {
+            (sys::VIR_DOMAIN_JOB_BOUNDED | sys::VIR_DOMAIN_JOB_UNBOUNDED, operation) => {
+                match operation {
+                    sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT => Some(Side::Source),
+                    sys::VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN => Some(Side::Destination),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }),
+        // libvirt counts a migration at its source only, and says so at the destination.
+        Err(error) if error.code() == ErrorNumber::OperationUnsupported.into() => {
+            Ok(Some(Side::Destination))
+        }
+        Err(error) if calls::is_wrong_state(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn progress_of(job: &Job) -> Progress {
+    Progress {
+        remaining: job.memory_remaining + job.disk_remaining,
+        sent: job.memory_processed + job.disk_processed,
+        total: job.memory_total + job.disk_total,
+        // Measured from the second pass on.
+        dirty_rate: (job.pass > 1).then_some(job.dirty_rate * job.page_size),
+        pass: u32::try_from(job.pass).unwrap_or(u32::MAX).max(1),
+        downtime_ms: job.downtime_ms,
+    }
+}
+
+/// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished.
+fn described(domain: &Domain, storage: Storage) -> Option<(Vm, Option<String>)> {
+    let id = id_of(domain)?;
+    let name = domain.name().ok()?;
+    let (state, _) = raw::state(domain).ok()?;
+    let info = domain.info().ok()?;
+    let xml = domain.xml_desc(0).ok()?;
+    let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
+        domain_xml::Description { policy: Some(Err(problem)), ..Default::default() }
+    });
+    let (policy, problem) = match description.policy {
+        None => (Policy::default(), None),
+        Some(Ok(policy)) => (policy, None),
+        Some(Err(problem)) => (Policy::default(), Some(problem)),
+    };
+    let local_disk = match storage {
+        Storage::Shared => 0,
+        Storage::Local => description
+            .disks
+            .iter()
+            .filter_map(|disk| domain.block_info(disk, 0).ok())
+            .map(|disk| disk.capacity)
+            .sum(),
+    };
+    let vm = Vm {
+        id,
+        name,
+        state: state::run_state_of(state),
+        memory: info.max_mem * 1024,
+        processors: info.nr_virt_cpu,
+        local_disk,
+        dirty_rate: None,
+        working_set: None,
+        policy,
+        obstacles: description.obstacles,
+    };
+    Some((vm, problem))
+}
+
+fn undefine(domain: &Domain) -> Result<(), Failure> {
+    let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+        | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+        | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+        | sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+    Ok(domain.undefine_flags(flags)?)
+}
+
+fn id_of(domain: &Domain) -> Option<VmId> {
+    domain.uuid_string().ok()?.parse().ok()
+}

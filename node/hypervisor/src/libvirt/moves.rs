@@ -1,0 +1,184 @@
+//! Which domains are leaving and arriving, as far as this process knows.
+//!
+//! A move that leaves is known by a number of its own, so that what is learnt late of an earlier
+//! attempt is not taken for the present one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+};
+
+use virt::sys;
+
+use super::events::Part;
+use crate::VmId;
+
+/// One attempt to send a VM away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Attempt(u64);
+
+#[derive(Default)]
+pub(super) struct Moves(Mutex<Tables>);
+
+#[derive(Default)]
+struct Tables {
+    outgoing: BTreeMap<VmId, Outgoing>,
+    incoming: BTreeSet<VmId>,
+    last_attempt: u64,
+}
+
+struct Outgoing {
+    attempt: Attempt,
+    /// The migration call, or the job that was found, is over.
+    ended: bool,
+    /// The process was reported to be gone.
+    gone: bool,
+}
+
+impl Moves {
+    /// Notes a new attempt; `None` if one is under way already.
+    pub(super) fn leave(&self, vm: VmId) -> Option<Attempt> {
+        let mut tables = self.tables();
+        if tables.outgoing.get(&vm).is_some_and(|outgoing| !outgoing.ended) {
+            return None;
+        }
+        tables.last_attempt += 1;
+        let attempt = Attempt(tables.last_attempt);
+        tables.outgoing.insert(vm, Outgoing { attempt, ended: false, gone: false });
+        Some(attempt)
+    }
+
+    /// Forgets an attempt: the VM stays here.
+    pub(super) fn stays(&self, vm: VmId, attempt: Attempt) {
+        let mut tables = self.tables();
+        if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.attempt == attempt) {
+            tables.outgoing.remove(&vm);
+        }
+    }
+
+    /// Notes that the migration itself is over, whatever its outcome.
+    pub(super) fn ended(&self, vm: VmId, attempt: Attempt) {
+        if let Some(outgoing) = self.tables().outgoing.get_mut(&vm)
+            && outgoing.attempt == attempt
+        {
+            outgoing.ended = true;
+        }
+    }
+
+    /// Notes that the VM's process is gone; true only the first time in an attempt.
+    pub(super) fn gone(&self, vm: VmId, attempt: Attempt) -> bool {
+        match self.tables().outgoing.get_mut(&vm) {
+            Some(outgoing) if outgoing.attempt == attempt => {
+                !std::mem::replace(&mut outgoing.gone, true)
+            }
+            _ => false,
+        }
+    }
+
+    /// The attempt whose process is not known to be gone.
+    pub(super) fn attempt(&self, vm: VmId) -> Option<Attempt> {
+        let tables = self.tables();
+        tables.outgoing.get(&vm).filter(|outgoing| !outgoing.gone).map(|outgoing| outgoing.attempt)
+    }
+
+    /// Notes that a VM is arriving.
+    pub(super) fn arriving(&self, vm: VmId) {
+        self.tables().incoming.insert(vm);
+    }
+
+    /// The part that this host has in a VM's move.
+    pub(super) fn part(&self, vm: VmId) -> Part {
+        let tables = self.tables();
+        let outgoing = tables.outgoing.get(&vm);
+        Part {
+            outgoing: outgoing.is_some_and(|outgoing| !outgoing.gone),
+            gone: outgoing.is_some_and(|outgoing| outgoing.gone),
+            incoming: tables.incoming.contains(&vm),
+        }
+    }
+
+    /// Takes a lifecycle event into account; returns the part the host had when it came.
+    pub(super) fn lifecycle(&self, vm: VmId, event: u32, detail: u32) -> Part {
+        if (event, detail)
+            == (sys::VIR_DOMAIN_EVENT_STARTED, sys::VIR_DOMAIN_EVENT_STARTED_MIGRATED)
+        {
+            self.arriving(vm);
+        }
+        let part = self.part(vm);
+        let mut tables = self.tables();
+        match event {
+            sys::VIR_DOMAIN_EVENT_SUSPENDED if detail == sys::VIR_DOMAIN_EVENT_SUSPENDED_PAUSED => {
+                tables.incoming.remove(&vm);
+            }
+            sys::VIR_DOMAIN_EVENT_STOPPED => {
+                tables.incoming.remove(&vm);
+            }
+            // It has a process again: what is known of the one that left says nothing of this one.
+            sys::VIR_DOMAIN_EVENT_STARTED
+                if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.gone) =>
+            {
+                tables.outgoing.remove(&vm);
+            }
+            sys::VIR_DOMAIN_EVENT_RESUMED => {
+                tables.incoming.remove(&vm);
+                if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.ended) {
+                    tables.outgoing.remove(&vm);
+                }
+            }
+            _ => {}
+        }
+        part
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().expect("nothing panics while it holds this")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VM: VmId = VmId([1; 16]);
+
+    #[test]
+    fn one_attempt_at_a_time() {
+        let moves = Moves::default();
+        let first = moves.leave(VM).unwrap();
+        assert_eq!(moves.leave(VM), None);
+        moves.ended(VM, first);
+        let second = moves.leave(VM).unwrap();
+        assert!(!moves.gone(VM, first), "what is learnt of an earlier attempt does not count");
+        assert!(moves.gone(VM, second));
+        assert!(!moves.gone(VM, second), "told once only");
+    }
+
+    #[test]
+    fn a_vm_that_is_started_again_is_no_longer_gone() {
+        let moves = Moves::default();
+        let attempt = moves.leave(VM).unwrap();
+        assert!(moves.gone(VM, attempt));
+        assert!(moves.part(VM).gone);
+        moves.lifecycle(VM, 2, 0);
+        assert_eq!(moves.part(VM), Part::default());
+    }
+
+    #[test]
+    fn an_arrival_is_over_once_it_was_announced() {
+        let moves = Moves::default();
+        assert!(moves.lifecycle(VM, 2, 1).incoming);
+        assert!(moves.lifecycle(VM, 3, 0).incoming);
+        assert!(!moves.lifecycle(VM, 3, 0).incoming, "a later pause is an operator's");
+    }
+
+    #[test]
+    fn a_guest_that_runs_again_after_the_end_stays() {
+        let moves = Moves::default();
+        let attempt = moves.leave(VM).unwrap();
+        assert!(moves.lifecycle(VM, 4, 0).outgoing, "resumed by hand while the job goes on");
+        assert!(moves.part(VM).outgoing);
+        moves.ended(VM, attempt);
+        assert!(moves.lifecycle(VM, 4, 1).outgoing);
+        assert!(!moves.part(VM).outgoing);
+    }
+}

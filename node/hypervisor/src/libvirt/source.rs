@@ -1,0 +1,214 @@
+//! The source's end of a move: starting it, adopting one that is found, and seeing the VM gone.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+use virt::domain::Domain;
+
+use super::{
+    Inner,
+    calls::{Failure, SLOW, refused},
+    job_side,
+    migration::Call,
+    moves::Attempt,
+    process::Process,
+    state::Side,
+};
+use crate::{Copy, HypervisorError, HypervisorEvent, MigrationOrder, VmId};
+
+const BEGIN: &str = "start a migration";
+/// How long libvirt may take to connect to the destination and to accept.
+const ACCEPTANCE: Duration = Duration::from_secs(30);
+/// How often a job is asked for whose end no call of ours tells.
+const JOB_POLL: Duration = Duration::from_millis(500);
+const ACCEPTANCE_POLL: Duration = Duration::from_millis(50);
+
+type Ended = oneshot::Receiver<Result<(), String>>;
+
+/// Starts a migration and returns once libvirt has accepted it.
+///
+/// The work is a task of its own: giving up waiting for this does not lose track of the migration.
+pub(super) async fn begin(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), HypervisorError> {
+    let runtime = inner.runtime.clone();
+    runtime.spawn(start(inner, order)).await.expect("starting a migration does not panic")
+}
+
+async fn start(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), HypervisorError> {
+    let vm = order.vm;
+    let call = Call::new(&order).map_err(|reason| refused(BEGIN, reason))?;
+    let Some(attempt) = inner.moves.leave(vm) else {
+        return Err(refused(BEGIN, "it is being migrated already"));
+    };
+    let prepare = move |domain: &Domain| prepare(domain, order.max_downtime_ms);
+    let name = match inner.ask(vm, BEGIN, SLOW, prepare).await {
+        Ok(name) => name,
+        Err(error) => {
+            inner.moves.stays(vm, attempt);
+            return Err(error);
+        }
+    };
+    watch_process(&inner, vm, attempt, &name);
+    let mut ended = call.start(inner.config.uri.clone(), vm);
+    match timeout(ACCEPTANCE, accepted(&inner, vm, &mut ended)).await {
+        Ok(Some(Err(reason))) => {
+            inner.moves.stays(vm, attempt);
+            Err(refused(BEGIN, reason))
+        }
+        Ok(Some(Ok(()))) => {
+            inner.runtime.spawn(over(Arc::clone(&inner), vm, attempt, Ok(())));
+            Ok(())
+        }
+        Ok(None) => {
+            inner.runtime.spawn(wait_for_end(Arc::clone(&inner), vm, attempt, ended));
+            Ok(())
+        }
+        Err(_) => {
+            inner.runtime.spawn(wait_for_end(Arc::clone(&inner), vm, attempt, ended));
+            Err(HypervisorError::Timeout { what: BEGIN.into(), seconds: ACCEPTANCE.as_secs() })
+        }
+    }
+}
+
+/// Makes a domain ready to leave; returns its name.
+fn prepare(domain: &Domain, max_downtime_ms: u64) -> Result<String, Failure> {
+    if !domain.is_active()? {
+        return Err(Failure::Refused("it is shut off: only its definition can be moved".into()));
+    }
+    if job_side(domain)?.is_some() {
+        return Err(Failure::Refused("a migration of it is under way already".into()));
+    }
+    if domain.autostart()? {
+        domain.set_autostart(false)?;
+    }
+    domain.migrate_set_max_downtime(max_downtime_ms.max(1), 0)?;
+    Ok(domain.name()?)
+}
+
+/// Waits until the migration shows as a job, or has ended already: then with its result.
+async fn accepted(inner: &Inner, vm: VmId, ended: &mut Ended) -> Option<Result<(), String>> {
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut *ended => return Some(flat(result)),
+            () = sleep(ACCEPTANCE_POLL) => {}
+        }
+        if is_leaving(inner, vm).await == Ok(true) {
+            return None;
+        }
+    }
+}
+
+/// Whether libvirt has an outgoing migration of the VM under way.
+async fn is_leaving(inner: &Inner, vm: VmId) -> Result<bool, ()> {
+    let side = inner.call_about(vm, "tell a VM's job", SLOW, |domain| Ok(job_side(domain)?));
+    side.await.map(|side| side.flatten() == Some(Side::Source)).map_err(drop)
+}
+
+async fn wait_for_end(inner: Arc<Inner>, vm: VmId, attempt: Attempt, ended: Ended) {
+    let result = flat(ended.await);
+    over(inner, vm, attempt, result).await;
+}
+
+/// The migration is over: tells so, and forgets it if the guest runs here.
+async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, result: Result<(), String>) {
+    inner.moves.ended(vm, attempt);
+    if let Ok(Copy::Running) = inner.look(vm).await {
+        inner.moves.stays(vm, attempt);
+    }
+    inner.subscribers.publish(&HypervisorEvent::JobEnded(vm, result));
+}
+
+/// Finds the migrations that are under way, after a start of the daemon or a lost connection.
+pub(super) async fn adopt(inner: Arc<Inner>) {
+    let migrating = match inner.migrating().await {
+        Ok(migrating) => migrating,
+        Err(error) => {
+            tracing::warn!(%error, "migrations under way could not be looked for");
+            return;
+        }
+    };
+    for (vm, side) in migrating {
+        match side {
+            Side::Destination => inner.moves.arriving(vm),
+            Side::Source => {
+                let Some(attempt) = inner.moves.leave(vm) else { continue };
+                tracing::info!(%vm, "adopted a migration that is under way");
+                let name = |domain: &Domain| Ok(domain.name()?);
+                if let Ok(Some(name)) = inner.call_about(vm, "tell a VM's name", SLOW, name).await {
+                    watch_process(&inner, vm, attempt, &name);
+                }
+                inner.runtime.spawn(wait_for_job(Arc::downgrade(&inner), vm, attempt));
+            }
+        }
+    }
+}
+
+/// Waits for the end of a migration that was started by another call than ours.
+async fn wait_for_job(inner: Weak<Inner>, vm: VmId, attempt: Attempt) {
+    while let Some(inner) = inner.upgrade() {
+        if is_leaving(&inner, vm).await == Ok(false)
+            && let Ok(copy) = inner.look(vm).await
+        {
+            let result = match copy {
+                Copy::Running => Err("the guest runs here again".to_owned()),
+                _ => Ok(()),
+            };
+            return over(inner, vm, attempt, result).await;
+        }
+        drop(inner);
+        sleep(JOB_POLL).await;
+    }
+}
+
+/// Watches the VM's QEMU process to its end, so that this is known before libvirt says so.
+fn watch_process(inner: &Arc<Inner>, vm: VmId, attempt: Attempt, name: &str) {
+    let _runtime = inner.runtime.enter();
+    match Process::of_domain(&inner.config.run_directory, name, vm) {
+        Ok(process) => {
+            inner.runtime.spawn(wait_for_exit(Arc::downgrade(inner), vm, attempt, process));
+        }
+        Err(error) => tracing::warn!(
+            "the QEMU process of {name} cannot be watched ({error}): that it is gone will be known \
+             only when libvirt says so, a fraction of a second later"
+        ),
+    }
+}
+
+/// Tells that the VM is gone as soon as its process is.
+///
+/// libvirt is not asked: while it clears up behind a QEMU that has exited, which takes it 0.2 s of
+/// the guest's pause, it answers nothing about the domain. Whatever it would say, a guest without
+/// a process does not run.
+async fn wait_for_exit(inner: Weak<Inner>, vm: VmId, attempt: Attempt, process: Process) {
+    if process.exited().await.is_ok()
+        && !process.is_replaced()
+        && let Some(inner) = inner.upgrade()
+    {
+        gone(&inner, vm, attempt);
+    }
+}
+
+/// libvirt has stopped the VM: tells that it is gone, if libvirt says so when it is asked, too.
+///
+/// Adds to what [`wait_for_exit`] sees only where a process could not be watched.
+pub(super) async fn confirm_stopped(inner: Arc<Inner>, vm: VmId, attempt: Attempt) {
+    if let Ok(Copy::ShutOff | Copy::Absent) = inner.look(vm).await {
+        gone(&inner, vm, attempt);
+    }
+}
+
+fn gone(inner: &Inner, vm: VmId, attempt: Attempt) {
+    if inner.moves.gone(vm, attempt) {
+        inner.subscribers.publish(&HypervisorEvent::SourceGone(vm));
+    }
+}
+
+fn flat(result: Result<Result<(), String>, oneshot::error::RecvError>) -> Result<(), String> {
+    result.unwrap_or_else(|_| Err("the migration call ended without a result".into()))
+}

@@ -1,0 +1,4 @@
+//! Both implementations of `Hypervisor` against one suite.
+
+mod embedded;
+mod suite;

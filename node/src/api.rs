@@ -1,0 +1,348 @@
+//! What the command line and the daemon say to each other over the control socket.
+//!
+//! One request, one answer, except [`Request::Events`] with `follow`, which goes on. Every field
+//! that is a quantity names its unit.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be asked of a daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Hosts, links, evacuations. Answer: [`Status`].
+    Status,
+    /// All VMs of all hosts. Answer: a list of [`VmInfo`].
+    Vms,
+    /// What an evacuation would do. Answer: [`PlanInfo`].
+    Plan(Terms),
+    /// Start an evacuation. Answer: [`Started`].
+    Evacuate(Terms),
+    /// End an evacuation; all active ones if `id` is not given. Answer: a list of ids.
+    Cancel {
+        /// Which, as shown in the status.
+        id: Option<String>,
+        /// Whether moves under way are given up, too.
+        abort: bool,
+    },
+    /// The operator's word that a host is dead and that its VMs cannot run. Answer: null.
+    DeclareDead {
+        /// Its name.
+        host: String,
+    },
+    /// Events so far, and with `follow` those to come. Answer: [`EventInfo`] each.
+    Events {
+        /// Whether to go on.
+        follow: bool,
+    },
+    /// How an evacuation went so far; the latest one if `id` is not given. Answer: [`Report`].
+    Report {
+        /// Which, as shown in the status.
+        id: Option<String>,
+    },
+}
+
+/// The terms of an evacuation, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// Sites and hosts to be emptied.
+    pub from: Vec<String>,
+    /// Sites that the VMs go to.
+    pub to: Vec<String>,
+    /// Deadline in milliseconds from now.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
+}
+
+/// Answer to [`Request::Evacuate`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The evacuation's id.
+    pub id: String,
+}
+
+/// Answer to [`Request::Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The node that answers.
+    pub node: String,
+    /// Its site.
+    pub site: String,
+    /// Why its hypervisor does not answer, if it does not.
+    pub hypervisor_down: Option<String>,
+    /// Why its journal cannot be written, if it cannot.
+    pub journal_failed: Option<String>,
+    /// Whether its carrier answers.
+    pub carrier_up: bool,
+    /// All listed hosts.
+    pub hosts: Vec<HostInfo>,
+    /// All links.
+    pub links: Vec<LinkInfo>,
+    /// Known evacuations, oldest first.
+    pub evacuations: Vec<EvacuationInfo>,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    /// `alive`, `suspected`, `dead`, `left` or `unseen`.
+    pub state: String,
+    /// Memory for VMs.
+    pub memory_total_bytes: u64,
+    /// Of that, free and not reserved.
+    pub memory_free_bytes: u64,
+    /// Idle share of its processors, thousandths.
+    pub cpu_free_permille: u16,
+    /// How long it can still run, if known.
+    pub runtime_left_ms: Option<u64>,
+    /// Bytes per second sent on its network card.
+    pub nic_sent_bytes_per_sec: u64,
+    /// Bytes per second received on it.
+    pub nic_received_bytes_per_sec: u64,
+    /// Whether its hypervisor answers.
+    pub hypervisor_up: bool,
+    /// Whether it takes arrivals.
+    pub takes_arrivals: bool,
+    /// VMs that still have to leave it.
+    pub vms_left: u32,
+    /// VMs that have to leave it and cannot.
+    pub vms_stuck: u32,
+    /// Round-trip time to it.
+    pub round_trip_us: Option<u64>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkInfo {
+    /// Its name, such as `a>b`.
+    pub name: String,
+    /// What it is taken to carry.
+    pub capacity_bytes_per_sec: u64,
+    /// Of that, what may be divided among the senders.
+    pub usable_bytes_per_sec: u64,
+    /// What arrives at its far end.
+    pub arrived_bytes_per_sec: u64,
+    /// Who may send how much.
+    pub senders: Vec<SenderInfo>,
+    /// Who issues how many of its tokens.
+    pub issuers: Vec<IssuerInfo>,
+    /// Slices that two issuers claim; more than none only while the receiving site is split.
+    pub contested_slices: u16,
+    /// Round-trip time.
+    pub round_trip_us: u64,
+}
+
+/// A sender on a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderInfo {
+    /// Its host.
+    pub host: String,
+    /// Thousandths of the link that it may use.
+    pub tokens: u16,
+    /// What it sends.
+    pub sent_bytes_per_sec: u64,
+    /// What holds it back: `idle`, `tokens`, `link` or `source`.
+    pub held_back: String,
+}
+
+/// An issuer of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerInfo {
+    /// Its host.
+    pub host: String,
+    /// Tokens that it issues.
+    pub tokens: u16,
+}
+
+/// An evacuation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvacuationInfo {
+    /// Its id.
+    pub id: String,
+    /// Where it was started.
+    pub initiator: String,
+    /// Sites and hosts to be emptied.
+    pub from: Vec<String>,
+    /// Sites that the VMs go to.
+    pub to: Vec<String>,
+    /// `active`, `done`, `cancelled` or `aborted`.
+    pub state: String,
+    /// The evacuation that it is merged into.
+    pub merged_into: Option<String>,
+    /// How long ago it started.
+    pub age_ms: u64,
+    /// What is left until its deadline.
+    pub deadline_left_ms: Option<u64>,
+    /// VMs still to leave.
+    pub vms_left: u32,
+    /// VMs that cannot leave for now.
+    pub vms_stuck: u32,
+    /// VMs whose whereabouts are not certain.
+    pub vms_unknown: u32,
+    /// VMs that have arrived.
+    pub vms_arrived: usize,
+    /// Bytes still to leave.
+    pub bytes_left: u64,
+    /// Source hosts that are not heard.
+    pub silent: Vec<String>,
+    /// When it ends at the present rate, from now.
+    pub remaining_ms: Option<u64>,
+}
+
+/// A VM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmInfo {
+    /// Its UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub host: String,
+    /// `running`, `paused` or `shut_off`.
+    pub run_state: String,
+    /// `resting`, `queued`, `reserved`, `moving`, `switching`, `committing`, `failed`, `unknown`
+    /// or `arriving`.
+    pub state: String,
+    /// Priority class, 100 first.
+    pub priority: u8,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// Bytes still to be sent.
+    pub remaining_bytes: u64,
+    /// Why it does not move, all reasons.
+    pub reasons: Vec<String>,
+}
+
+/// Answer to [`Request::Plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanInfo {
+    /// VMs that can go, in order, then those that cannot.
+    pub vms: Vec<PlannedVmInfo>,
+    /// Hosts to be emptied that are not heard.
+    pub silent: Vec<String>,
+    /// Until the last one has left.
+    pub total_ms: u64,
+    /// Bytes that must cross.
+    pub bytes: u64,
+}
+
+/// One VM of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedVmInfo {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub id: String,
+    /// Priority class.
+    pub priority: u8,
+    /// Memory.
+    pub memory_bytes: u64,
+    /// The host that it leaves.
+    pub from: String,
+    /// The host that it would go to.
+    pub to: Option<String>,
+    /// Predicted start after the start of the evacuation.
+    pub start_ms: u64,
+    /// Predicted finish.
+    pub finish_ms: u64,
+    /// Predicted pause of the guest.
+    pub downtime_ms: u64,
+    /// Whether that is past the deadline.
+    pub late: bool,
+    /// Why it cannot go, all reasons; empty if it can.
+    pub reasons: Vec<String>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventInfo {
+    /// Seconds since 1970, for people only.
+    pub unix_seconds: u64,
+    /// Thousandths of the second.
+    pub milliseconds: u32,
+    /// `rejected`, `member`, `evacuation`, `vm`, `failed`, `unknown`, `link` or `alarm`.
+    pub kind: String,
+    /// The VM concerned.
+    pub vm: Option<String>,
+    /// The evacuation concerned.
+    pub evacuation: Option<String>,
+    /// What happened, to what, and what to do.
+    pub text: String,
+}
+
+/// Answer to [`Request::Report`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The evacuation.
+    pub evacuation: EvacuationInfo,
+    /// The links that it uses, as they are now.
+    pub links: Vec<LinkInfo>,
+    /// VMs that have arrived, by the time of their arrival.
+    pub arrived: Vec<Arrived>,
+    /// VMs that are still to leave, and those on their way.
+    pub waiting: Vec<VmInfo>,
+    /// Measures over those that have arrived.
+    pub measures: Option<Measures>,
+}
+
+/// A completed move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arrived {
+    /// The VM's UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The host that it left.
+    pub from: String,
+    /// The host that it runs on.
+    pub to: String,
+    /// Start of the move after the start of the evacuation.
+    pub start_ms: u64,
+    /// Its end.
+    pub end_ms: u64,
+    /// How long the guest stood still.
+    pub downtime_ms: u64,
+    /// Bytes that had to be sent once.
+    pub bytes_needed: u64,
+    /// Bytes put on the wire.
+    pub bytes_sent: u64,
+    /// Attempts that it took.
+    pub attempts: u32,
+    /// Dirty rate last measured.
+    pub dirty_bytes_per_sec: u64,
+}
+
+/// How good it was, against physics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measures {
+    /// Start of the evacuation to the last arrival.
+    pub total_ms: u64,
+    /// Mean time from start to end of each VM's move.
+    pub mean_individual_ms: u64,
+    /// Mean time from the start of the evacuation to each VM's arrival.
+    pub mean_completion_ms: u64,
+    /// Longest pause of a guest.
+    pub max_downtime_ms: u64,
+    /// Mean pause of a guest.
+    pub mean_downtime_ms: u64,
+    /// Bytes that had to be sent once.
+    pub bytes_needed: u64,
+    /// Bytes put on the wire.
+    pub bytes_sent: u64,
+    /// Capacity that the bounds rest on.
+    pub capacity_bytes_per_sec: u64,
+    /// Where that figure is from: `estimate` or `configured`.
+    pub capacity_from: String,
+    /// Bytes sent against what the link could have carried in the total time, thousandths.
+    pub link_use_permille: u64,
+    /// Lower limit of the total time.
+    pub bound_total_ms: u64,
+    /// Lower limit of the mean individual time.
+    pub bound_individual_ms: u64,
+    /// sqrt(total / bound x mean individual / bound); 1.0 is physics.
+    pub score: f64,
+}

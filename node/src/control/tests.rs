@@ -1,0 +1,150 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::*;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn socket_in(dir: &tempfile::TempDir) -> PathBuf {
+    dir.path().join("run/lifeboat.sock")
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future).await.expect("in time")
+}
+
+async fn next(requests: &mut mpsc::Receiver<Request>) -> Request {
+    within(requests.recv()).await.expect("a request")
+}
+
+#[tokio::test]
+async fn an_answer_comes_in_parts_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+    for round in 0..2 {
+        client.request(&json!({ "watch": round })).await.unwrap();
+        let request = next(&mut requests).await;
+        assert_eq!(request.value, json!({ "watch": round }));
+        request.responder.send(&json!(1)).await.unwrap();
+        request.responder.send(&json!(2)).await.unwrap();
+        request.responder.finish(&json!("end")).await.unwrap();
+        assert_eq!(within(client.next()).await.unwrap(), Reply::More(json!(1)));
+        assert_eq!(within(client.next()).await.unwrap(), Reply::More(json!(2)));
+        assert_eq!(within(client.next()).await.unwrap(), Reply::Done(json!("end")));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_and_a_dropped_request_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+    let daemon = tokio::spawn(async move {
+        next(&mut requests).await.responder.fail("no VM of that name").await.unwrap();
+        drop(next(&mut requests).await);
+        requests
+    });
+    let refused = within(client.call(&json!("stop"))).await.unwrap_err();
+    assert_eq!(refused.to_string(), "no VM of that name");
+    let dropped = within(client.call(&json!("stop"))).await.unwrap_err();
+    assert!(dropped.to_string().contains("gave no answer"), "{dropped}");
+    drop(within(daemon).await.unwrap());
+    let stopping = within(client.call(&json!("stop"))).await.unwrap_err();
+    assert!(stopping.to_string().contains("stopping"), "{stopping}");
+}
+
+#[tokio::test]
+async fn the_daemon_sees_that_a_client_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+    client.request(&json!("watch")).await.unwrap();
+    let request = next(&mut requests).await;
+    assert!(!request.responder.is_gone());
+    drop(client);
+    within(request.responder.gone()).await;
+    assert_eq!(request.responder.send(&json!(1)).await, Err(ClientGone));
+}
+
+#[tokio::test]
+async fn malformed_and_oversized_requests_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+    let long = "x".repeat(MAX_LINE_BYTES);
+    assert!(matches!(client.request(&json!(long)).await, Err(ClientError::TooLong)));
+
+    let (reader, mut writer) = UnixStream::connect(&socket_in(&dir)).await.unwrap().into_split();
+    let mut reader = tokio::io::BufReader::new(reader);
+    let mut error = async || match within(read_line(&mut reader)).await.unwrap() {
+        Line::Text(line) => String::from_utf8(line).unwrap(),
+        _ => panic!("no answer"),
+    };
+    writer.write_all(b"{ not json\n").await.unwrap();
+    assert!(error().await.contains("not one line of JSON"));
+    writer.write_all(b"\"good\"\n").await.unwrap();
+    next(&mut requests).await.responder.finish(&json!("yes")).await.unwrap();
+    assert_eq!(error().await, "{\"done\":\"yes\"}");
+    writer.write_all(&vec![b'x'; MAX_LINE_BYTES + 1]).await.unwrap();
+    assert!(error().await.contains("longer than"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_becomes_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+    client.request(&json!("all")).await.unwrap();
+    let long = "x".repeat(MAX_LINE_BYTES);
+    next(&mut requests).await.responder.finish(&json!(long)).await.unwrap();
+    let error = within(client.next()).await.unwrap_err();
+    assert!(error.to_string().contains("longer than"), "{error}");
+}
+
+#[tokio::test]
+async fn the_socket_is_private_and_goes_with_the_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = socket_in(&dir);
+    let (server, _requests) = ControlServer::bind(&path, None).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    let second = ControlServer::bind(&path, None).unwrap_err();
+    assert!(matches!(second, ControlError::AlreadyRunning(_)), "{second}");
+    drop(server);
+    assert!(!path.exists());
+    let error = within(ControlClient::connect(&path)).await.unwrap_err().to_string();
+    assert!(error.contains("not running") && error.contains("systemctl"), "{error}");
+}
+
+#[tokio::test]
+async fn a_socket_of_a_dead_daemon_is_replaced_but_no_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lifeboat.sock");
+    drop(StdListener::bind(&path).unwrap());
+    let error = within(ControlClient::connect(&path)).await.unwrap_err();
+    assert!(matches!(error, ClientError::NotRunning(_)), "{error}");
+    let (server, _requests) = ControlServer::bind(&path, None).unwrap();
+    within(ControlClient::connect(&path)).await.unwrap();
+    drop(server);
+
+    fs::write(&path, "precious").unwrap();
+    let error = ControlServer::bind(&path, None).unwrap_err();
+    assert!(matches!(error, ControlError::NotASocket(_)), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_group_that_does_not_exist_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = ControlServer::bind(&socket_in(&dir), Some("no-such-group")).unwrap_err();
+    assert!(error.to_string().contains("groupadd no-such-group"), "{error}");
+}

@@ -1,0 +1,457 @@
+//! Answering the command line.
+
+use std::time::Duration;
+
+use lifeboat_protocol::{
+    EvacuationId, NodeId, SiteId,
+    command::Command,
+    evacuation::{Evacuations, State},
+    membership::Liveness,
+    message::{HeldBack, VmState},
+    plan,
+    units::BytesPerSec,
+    view::{EvacuationView, LinkView, NodeView, VmView},
+    vm::RunState,
+};
+
+use super::{Daemon, clock, measure};
+use crate::{
+    api::{
+        Arrived, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, Report,
+        Request, SenderInfo, Started, Status, Terms, VmInfo,
+    },
+    control::{self, Responder},
+};
+
+impl Daemon {
+    /// Answers one request, or says why not.
+    pub(super) fn answer(&mut self, request: control::Request) {
+        let control::Request { value, responder } = request;
+        let request: Request = match serde_json::from_value(value) {
+            Ok(request) => request,
+            Err(error) => {
+                return refuse(responder, format!("this request is not understood: {error}"));
+            }
+        };
+        match request {
+            Request::Status => finish(responder, &self.status()),
+            Request::Vms => {
+                let vms = self.node.vms_view(clock::now());
+                finish(responder, &vms.into_iter().map(vm_info).collect::<Vec<_>>());
+            }
+            Request::Plan(terms) => match self.terms(&terms) {
+                Ok(terms) => {
+                    let plan = self.node.plan(clock::now(), &terms);
+                    finish(responder, &plan_info(plan));
+                }
+                Err(reasons) => refuse(responder, reasons.join("\n")),
+            },
+            Request::Evacuate(terms) => match self.terms(&terms) {
+                Ok(terms) => {
+                    let id = new_id();
+                    self.handle(lifeboat_protocol::Input::Command(Command::Evacuate {
+                        id,
+                        from_sites: terms.from_sites,
+                        from_hosts: terms.from_hosts,
+                        to: terms.to,
+                        deadline_ms: terms.deadline_ms,
+                    }));
+                    finish(responder, &Started { id: id.to_string() });
+                }
+                Err(reasons) => refuse(responder, reasons.join("\n")),
+            },
+            Request::Cancel { id, abort } => self.cancel(responder, id.as_deref(), abort),
+            Request::DeclareDead { host } => match self.host(&host) {
+                Ok(node) => {
+                    self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node }));
+                    finish(responder, &());
+                }
+                Err(reason) => refuse(responder, reason),
+            },
+            Request::Events { follow } => self.tell_events(responder, follow),
+            Request::Report { id } => match self.report(id.as_deref()) {
+                Ok(report) => finish(responder, &report),
+                Err(reason) => refuse(responder, reason),
+            },
+        }
+    }
+
+    fn status(&self) -> Status {
+        let now = clock::now();
+        Status {
+            node: self.config.name.clone(),
+            site: self.config.own_node().site.clone(),
+            hypervisor_down: self.node.hypervisor_down().map(str::to_owned),
+            journal_failed: self.journal_state.failed.clone(),
+            carrier_up: self.carrier_up,
+            hosts: self.node.nodes_view(now).into_iter().map(host_info).collect(),
+            links: self.node.links_view(now).into_iter().map(link_info).collect(),
+            evacuations: self
+                .node
+                .evacuations_view(now)
+                .into_iter()
+                .map(evacuation_info)
+                .collect(),
+        }
+    }
+
+    /// Checks the names and the sense of an evacuation's terms: all that is wrong with them.
+    fn terms(&self, terms: &Terms) -> Result<plan::Terms, Vec<String>> {
+        let mut wrong = Vec::new();
+        let mut checked = plan::Terms { deadline_ms: terms.deadline_ms, ..plan::Terms::default() };
+        for name in &terms.from {
+            if self.config.sites().contains(&name.as_str()) {
+                checked.from_sites.push(SiteId::of(name));
+            } else if self.config.node(name).is_some() {
+                checked.from_hosts.push(NodeId::of(name));
+            } else {
+                wrong.push(self.unknown("site or host", name));
+            }
+        }
+        for name in &terms.to {
+            if self.config.sites().contains(&name.as_str()) {
+                checked.to.push(SiteId::of(name));
+            } else if self.config.node(name).is_some() {
+                wrong.push(format!(
+                    "--to {name} is a host: name a site, its hosts share what arrives"
+                ));
+            } else {
+                wrong.push(self.unknown("site", name));
+            }
+        }
+        for ids in [&mut checked.from_sites, &mut checked.to] {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        checked.from_hosts.sort_unstable();
+        checked.from_hosts.dedup();
+        if wrong.is_empty() {
+            wrong = Evacuations::refusals(
+                self.node.directory(),
+                &checked.from_sites,
+                &checked.from_hosts,
+                &checked.to,
+                checked.deadline_ms,
+            );
+        }
+        if wrong.is_empty() { Ok(checked) } else { Err(wrong) }
+    }
+
+    fn unknown(&self, what: &str, name: &str) -> String {
+        let nodes = self.config.nodes.iter().map(|node| node.name.as_str());
+        let mut known: Vec<&str> = self.config.sites();
+        if what.contains("host") {
+            known.extend(nodes);
+        }
+        format!("there is no {what} {name:?} in the cluster file; known: {}", known.join(", "))
+    }
+
+    fn host(&self, name: &str) -> Result<NodeId, String> {
+        match self.config.node(name) {
+            Some(node) => Ok(NodeId::of(&node.name)),
+            None => Err(self.unknown("host", name)),
+        }
+    }
+
+    fn cancel(&mut self, responder: Responder, id: Option<&str>, abort: bool) {
+        let active: Vec<EvacuationView> = self
+            .node
+            .evacuations_view(clock::now())
+            .into_iter()
+            .filter(|view| match id {
+                Some(id) => view.id.to_string() == id,
+                // Aborting what was merely cancelled is a step further.
+                None => view.state < if abort { State::Aborted } else { State::Cancelled },
+            })
+            .collect();
+        if active.is_empty() {
+            let reason = match id {
+                Some(id) => format!("there is no evacuation {id}; `lifeboat status` lists them"),
+                None => "no evacuation is active".to_owned(),
+            };
+            return refuse(responder, reason);
+        }
+        for view in &active {
+            let command = Command::Cancel { id: view.id, abort };
+            self.handle(lifeboat_protocol::Input::Command(command));
+        }
+        let ids: Vec<String> = active.iter().map(|view| view.id.to_string()).collect();
+        finish(responder, &ids);
+    }
+
+    fn tell_events(&self, responder: Responder, follow: bool) {
+        let past = self.events.past();
+        let mut live = self.events.follow();
+        tokio::spawn(async move {
+            for event in past {
+                if responder.send(&event).await.is_err() {
+                    return;
+                }
+            }
+            while follow {
+                let event = tokio::select! {
+                    event = live.recv() => event,
+                    () = responder.gone() => return,
+                };
+                match event {
+                    Ok(event) => {
+                        if responder.send(&event).await.is_err() {
+                            return;
+                        }
+                    }
+                    // Some were missed by a slow reader; the next ones still come.
+                    Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
+                }
+            }
+            let _ = responder.finish(&()).await;
+        });
+    }
+
+    fn report(&self, id: Option<&str>) -> Result<Report, String> {
+        let now = clock::now();
+        let views = self.node.evacuations_view(now);
+        let view = match id {
+            Some(id) => views
+                .into_iter()
+                .find(|view| view.id.to_string() == id)
+                .ok_or_else(|| {
+                    format!("there is no evacuation {id}; `lifeboat status` lists them")
+                })?,
+            None => views.into_iter().next_back().ok_or("no evacuation has been started yet")?,
+        };
+        let arrived: Vec<Arrived> =
+            self.node.outcomes_view(view.id).into_iter().map(arrived).collect();
+        let from = |host: &String| {
+            view.from.contains(host)
+                || self.config.node(host).is_some_and(|node| view.from.contains(&node.site))
+        };
+        let waiting = self
+            .node
+            .vms_view(now)
+            .into_iter()
+            .filter(|one| from(&one.host) && one.vm.state != VmState::Arriving)
+            .filter(|one| {
+                let id = one.vm.vm.id.to_string();
+                arrived.iter().all(|arrived| arrived.id != id)
+            })
+            .map(vm_info)
+            .collect();
+        let used: Vec<LinkView> = self
+            .node
+            .links_view(now)
+            .into_iter()
+            .filter(|link| self.is_used(link, &view))
+            .collect();
+        let (capacity, source) = self.capacity(&used);
+        let measures = measure::measures(&arrived, capacity, source);
+        let links = used.into_iter().map(link_info).collect();
+        Ok(Report { evacuation: evacuation_info(view), links, arrived, waiting, measures })
+    }
+
+    fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {
+        self.node.directory().link(link.id).is_some_and(|entry| {
+            let from = self.node.directory().site_name(entry.from);
+            let sources = self.config.nodes.iter().filter(|node| {
+                view.from.contains(&node.site) || view.from.contains(&node.name)
+            });
+            sources.into_iter().any(|node| node.site == from)
+                && entry.to.iter().any(|to| {
+                    view.to.contains(&self.node.directory().site_name(*to))
+                })
+        })
+    }
+
+    /// The capacity that bounds rest on: the configured ceiling where there is one.
+    fn capacity(&self, links: &[LinkView]) -> (u64, &'static str) {
+        let ceiling = |link: &LinkView| {
+            self.node.directory().link(link.id).and_then(|entry| entry.ceiling)
+        };
+        let configured: Option<Vec<BytesPerSec>> = links.iter().map(ceiling).collect();
+        match configured.filter(|all| !all.is_empty()) {
+            Some(all) => (all.iter().map(|rate| rate.0).sum(), "configured"),
+            None => (links.iter().map(|link| link.capacity.0).sum(), "estimate"),
+        }
+    }
+}
+
+fn finish(responder: Responder, answer: &impl serde::Serialize) {
+    let answer = serde_json::to_value(answer);
+    tokio::spawn(async move {
+        // A client that has gone needs no answer.
+        let _ = match answer {
+            Ok(answer) => responder.finish(&answer).await,
+            Err(error) => responder.fail(format!("the answer cannot be written: {error}")).await,
+        };
+    });
+}
+
+fn refuse(responder: Responder, reason: String) {
+    tokio::spawn(async move {
+        // A client that has gone needs no answer.
+        let _ = responder.fail(reason).await;
+    });
+}
+
+/// An id that is higher than those of earlier evacuations: seconds since 1970, then chance.
+fn new_id() -> EvacuationId {
+    use std::hash::{BuildHasher, RandomState};
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = now.unwrap_or_default().as_secs();
+    let chance = RandomState::new().hash_one(seconds) & 0xffff_ffff;
+    EvacuationId(seconds << 32 | chance)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn microseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn host_info(view: NodeView) -> HostInfo {
+    let state = match view.liveness {
+        Liveness::Alive => "alive",
+        Liveness::Suspected => "suspected",
+        Liveness::Dead => "dead",
+        Liveness::Left => "left",
+        Liveness::Unseen => "unseen",
+    };
+    let host = view.host.unwrap_or_default();
+    HostInfo {
+        name: view.name,
+        site: view.site,
+        state: state.to_owned(),
+        memory_total_bytes: host.memory_total,
+        memory_free_bytes: host.memory_free,
+        cpu_free_permille: host.cpu_free_permille,
+        runtime_left_ms: host.runtime_left_ms,
+        nic_sent_bytes_per_sec: host.nic_sent.0,
+        nic_received_bytes_per_sec: host.nic_received.0,
+        hypervisor_up: host.hypervisor_up,
+        takes_arrivals: host.takes_arrivals,
+        vms_left: view.queue.vms,
+        vms_stuck: view.queue.stuck,
+        round_trip_us: view.round_trip.map(microseconds),
+    }
+}
+
+fn link_info(view: LinkView) -> LinkInfo {
+    let senders = view.senders.into_iter().map(|(host, tokens, sent, held_back)| SenderInfo {
+        host,
+        tokens,
+        sent_bytes_per_sec: sent.0,
+        held_back: match held_back {
+            HeldBack::Idle => "idle",
+            HeldBack::Tokens => "tokens",
+            HeldBack::Link => "link",
+            HeldBack::Source => "source",
+        }
+        .to_owned(),
+    });
+    LinkInfo {
+        name: view.name,
+        capacity_bytes_per_sec: view.capacity.0,
+        usable_bytes_per_sec: view.usable.0,
+        arrived_bytes_per_sec: view.arrived.0,
+        senders: senders.collect(),
+        issuers: view
+            .issuers
+            .into_iter()
+            .map(|(host, tokens)| IssuerInfo { host, tokens })
+            .collect(),
+        contested_slices: view.contested,
+        round_trip_us: microseconds(view.round_trip),
+    }
+}
+
+fn evacuation_info(view: EvacuationView) -> EvacuationInfo {
+    let state = match view.state {
+        State::Active if view.done => "done",
+        State::Active => "active",
+        State::Cancelled => "cancelled",
+        State::Aborted => "aborted",
+    };
+    EvacuationInfo {
+        id: view.id.to_string(),
+        initiator: view.initiator,
+        from: view.from,
+        to: view.to,
+        state: state.to_owned(),
+        merged_into: view.merged_into.map(|id| id.to_string()),
+        age_ms: milliseconds(view.age),
+        deadline_left_ms: view.time_left.map(milliseconds),
+        vms_left: view.vms_left,
+        vms_stuck: view.stuck,
+        vms_unknown: view.unknown,
+        vms_arrived: view.arrived,
+        bytes_left: view.bytes_left,
+        silent: view.silent,
+        remaining_ms: view.remaining.map(milliseconds),
+    }
+}
+
+fn vm_info(view: VmView) -> VmInfo {
+    let state = match view.vm.state {
+        VmState::Resting => "resting",
+        VmState::Queued => "queued",
+        VmState::Reserved => "reserved",
+        VmState::Moving => "moving",
+        VmState::Switching => "switching",
+        VmState::Committing => "committing",
+        VmState::Failed => "failed",
+        VmState::Unknown => "unknown",
+        VmState::Arriving => "arriving",
+    };
+    let vm = view.vm.vm;
+    VmInfo {
+        id: vm.id.to_string(),
+        name: vm.name,
+        host: view.host,
+        run_state: match vm.state {
+            RunState::Running => "running",
+            RunState::Paused => "paused",
+            RunState::ShutOff => "shut_off",
+        }
+        .to_owned(),
+        state: state.to_owned(),
+        priority: vm.policy.priority,
+        memory_bytes: vm.memory,
+        remaining_bytes: view.vm.remaining,
+        reasons: view.vm.reasons,
+    }
+}
+
+fn plan_info(plan: plan::Plan) -> PlanInfo {
+    let vms = plan.vms.into_iter().map(|one| PlannedVmInfo {
+        name: one.vm.name,
+        id: one.vm.id.to_string(),
+        priority: one.vm.policy.priority,
+        memory_bytes: one.vm.memory,
+        from: one.from,
+        to: one.to,
+        start_ms: one.start_ms,
+        finish_ms: one.finish_ms,
+        downtime_ms: one.downtime_ms,
+        late: one.late,
+        reasons: one.reasons,
+    });
+    PlanInfo { vms: vms.collect(), silent: plan.silent, total_ms: plan.total_ms, bytes: plan.bytes }
+}
+
+fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
+    Arrived {
+        id: outcome.vm.to_string(),
+        name: outcome.name,
+        from: outcome.from,
+        to: outcome.to,
+        start_ms: outcome.start_ms,
+        end_ms: outcome.end_ms,
+        downtime_ms: outcome.downtime_ms,
+        bytes_needed: outcome.bytes_needed,
+        bytes_sent: outcome.bytes_sent,
+        attempts: outcome.attempts,
+        dirty_bytes_per_sec: outcome.dirty_rate,
+    }
+}

@@ -1,0 +1,203 @@
+//! The daemon's side of the carrier: finds the one that runs, starts one if none does, and reads
+//! what it measures.
+//!
+//! The carrier is started apart from this process and outlives it; a restarted daemon adopts it
+//! with all its moves.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Stdio,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use lifeboat_carrier::{Client, ClientError, CloseReason, Event, MoveState, Status};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{info, warn};
+
+/// How often the carrier's counters are read. The rates that the protocol learns from are means
+/// over this.
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+/// Pause before a carrier that could not be reached is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long a carrier that was started may take before its socket answers.
+const START_WITHIN: Duration = Duration::from_secs(5);
+
+/// What the carrier tells the daemon.
+#[derive(Debug)]
+pub(super) enum CarrierNews {
+    /// It answers (again).
+    Up,
+    /// It does not answer; every move that it had is lost.
+    Down,
+    /// Its counters, about four times a second.
+    Status(Box<Status>),
+    /// A move ended at its own will.
+    Closed {
+        /// Which.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// A node without an accepted move dialled in.
+    Stranger {
+        /// Its key.
+        peer: String,
+        /// Its address.
+        address: String,
+    },
+}
+
+/// A handle to whichever carrier runs now.
+#[derive(Clone, Default)]
+pub(super) struct CarrierLink {
+    client: Arc<RwLock<Option<Arc<Client>>>>,
+}
+
+impl CarrierLink {
+    /// The connection, if there is one.
+    pub(super) fn client(&self) -> Result<Arc<Client>, ClientError> {
+        let client = self.client.read().expect("nothing panics under this lock");
+        client.clone().ok_or(ClientError::Disconnected)
+    }
+
+    fn set(&self, client: Option<Arc<Client>>) {
+        *self.client.write().expect("nothing panics under this lock") = client;
+    }
+}
+
+/// How to reach or start the carrier of this host.
+pub(super) struct Supervisor {
+    pub(super) config_file: PathBuf,
+    pub(super) socket: PathBuf,
+    pub(super) upstream: std::net::SocketAddr,
+    pub(super) link: CarrierLink,
+    pub(super) news: UnboundedSender<CarrierNews>,
+}
+
+impl Supervisor {
+    /// Keeps a carrier running and connected, for ever.
+    pub(super) async fn run(self) {
+        loop {
+            match Client::connect(&self.socket).await {
+                Ok(client) => {
+                    let reason = self.attend(Arc::new(client)).await;
+                    self.link.set(None);
+                    warn!(%reason, "the carrier is gone; starting it again");
+                    // The daemon may have stopped listening: then this task ends with it.
+                    let _ = self.news.send(CarrierNews::Down);
+                }
+                Err(_) => self.start().await,
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn start(&self) {
+        let started = std::env::current_exe().and_then(|program| {
+            let mut command = tokio::process::Command::new(program);
+            command.arg("carrier").arg("--config").arg(&self.config_file);
+            // A group of its own: what stops the daemon does not stop the carrier.
+            command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+            command.spawn()
+        });
+        let mut child = match started {
+            Ok(child) => child,
+            Err(error) => return warn!(%error, "the carrier cannot be started; trying again"),
+        };
+        info!(pid = child.id(), "the carrier is started");
+        let deadline = tokio::time::Instant::now() + START_WITHIN;
+        while tokio::time::Instant::now() < deadline && Client::connect(&self.socket).await.is_err()
+        {
+            if let Ok(Some(status)) = child.try_wait() {
+                return warn!(%status, "the carrier stopped at once; see its message above");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::spawn(async move {
+            if let Ok(status) = child.wait().await {
+                info!(%status, "the carrier has ended");
+            }
+        });
+    }
+
+    async fn attend(&self, client: Arc<Client>) -> ClientError {
+        let prepared = async {
+            client.set_upstream(Some(self.upstream)).await?;
+            client.subscribe().await
+        };
+        let mut events = match prepared.await {
+            Ok(events) => events,
+            Err(error) => return error,
+        };
+        self.link.set(Some(client.clone()));
+        let _ = self.news.send(CarrierNews::Up);
+        let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.tell(event),
+                    None => return ClientError::Disconnected,
+                },
+                _ = ticks.tick() => match client.status().await {
+                    Ok(status) => { let _ = self.news.send(CarrierNews::Status(Box::new(status))); }
+                    Err(error) => return error,
+                },
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        let news = match event {
+            Event::MoveClosed { reason: CloseReason::Requested, .. } => return,
+            Event::MoveClosed { move_id, reason } => {
+                CarrierNews::Closed { id: move_id, reason: explained(reason).to_owned() }
+            }
+            Event::Stranger { peer_id, address } => {
+                CarrierNews::Stranger { peer: peer_id, address: address.to_string() }
+            }
+            Event::MoveState { .. } | Event::Drained { .. } | Event::Missed { .. } => return,
+        };
+        let _ = self.news.send(news);
+    }
+}
+
+/// Whether the carrier still works for a move.
+pub(super) fn is_open(state: MoveState) -> bool {
+    !matches!(state, MoveState::Closed { .. })
+}
+
+fn explained(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::Requested => "it was closed here",
+        CloseReason::RequestedByPeer => "the other end closed it",
+        CloseReason::SilentWhilePaused => "the other end fell silent while the guest was paused",
+        CloseReason::SilentUnattended => "the other end fell silent while no daemon was here",
+        CloseReason::SilentTooLong => "the other end was silent for too long",
+        CloseReason::PeerGone => "the other carrier went away",
+        CloseReason::PeerLostState => "the other carrier restarted and lost the move",
+        CloseReason::Refused => "the other carrier did not expect it",
+        CloseReason::Idle => "nothing used it",
+        CloseReason::Protocol => "the other carrier sent what cannot be",
+    }
+}
+
+/// Turns counters that only grow into rates.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    last: HashMap<String, (u64, u64)>,
+}
+
+impl Rates {
+    /// Bytes per second since the last call with this name; zero at the first.
+    pub(super) fn per_second(&mut self, name: String, at_ns: u64, bytes: u64) -> u64 {
+        let before = self.last.insert(name, (at_ns, bytes));
+        before.map_or(0, |(then, earlier)| {
+            let elapsed = u128::from(at_ns.saturating_sub(then).max(1));
+            let moved = u128::from(bytes.saturating_sub(earlier));
+            u64::try_from(moved * 1_000_000_000 / elapsed).unwrap_or(u64::MAX)
+        })
+    }
+}

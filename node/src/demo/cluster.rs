@@ -1,0 +1,470 @@
+//! Sites of hosts as processes on loopback: for the demo and for tests.
+//!
+//! Every host is what a real one is: a `lifeboat node`, its carrier, and a hypervisor (the embedded
+//! one), each a process of its own. Everything between sites goes through one WAN emulator. All of
+//! it lives in one directory and ends with this value.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use lifeboat_sim_net::live::{
+    client,
+    hypervisor::{self, protocol::Definition},
+    wan,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{Request, Status},
+    control::ControlClient,
+    identity::NodeIdentity,
+};
+
+/// How long a process may take until its socket answers.
+const START_WITHIN: Duration = Duration::from_secs(20);
+/// Pause between two looks at something that is awaited.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What to bring up.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The `lifeboat` program.
+    pub program: PathBuf,
+    /// An existing directory for everything.
+    pub directory: PathBuf,
+    /// Hosts by name, each with its site.
+    pub hosts: Vec<(String, String)>,
+    /// VMs, each with the host that it runs on at first.
+    pub vms: Vec<(String, Definition)>,
+    /// Memory for VMs on each host, in bytes.
+    pub memory: u64,
+    /// What the WAN carries between two sites, in bits per second and direction.
+    pub capacity_bits: u64,
+    /// Its round-trip time in milliseconds.
+    pub rtt_ms: f64,
+}
+
+/// One host.
+#[derive(Debug)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Its site.
+    pub site: String,
+    directory: PathBuf,
+    node: Option<Child>,
+    hypervisor: Option<Child>,
+}
+
+impl Host {
+    /// The control socket of its daemon.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("run/lifeboat.sock")
+    }
+
+    /// The control socket of its hypervisor.
+    pub fn hypervisor_socket(&self) -> PathBuf {
+        self.directory.join("hypervisor.sock")
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("lifeboat.toml")
+    }
+
+    /// What its processes wrote.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Its journal.
+    pub fn journal(&self) -> PathBuf {
+        self.directory.join("state/journal.redb")
+    }
+
+    fn carrier_pid(&self) -> Option<u32> {
+        fs::read_to_string(self.directory.join("run/carrier.pid")).ok()?.trim().parse().ok()
+    }
+}
+
+/// Everything that runs. Dropping it ends all of it.
+#[derive(Debug)]
+pub struct Cluster {
+    program: PathBuf,
+    directory: PathBuf,
+    hosts: Vec<Host>,
+    wan: Option<Child>,
+}
+
+impl Cluster {
+    /// Brings everything up and waits until every node hears every other one.
+    ///
+    /// # Errors
+    /// If a process does not come up; what it wrote is in its host's `log`.
+    pub async fn start(layout: Layout) -> anyhow::Result<Self> {
+        let mut cluster = Self {
+            program: layout.program.clone(),
+            directory: layout.directory.clone(),
+            hosts: Vec::new(),
+            wan: None,
+        };
+        cluster.prepare(&layout)?;
+        cluster.start_wan().await?;
+        for index in 0..cluster.hosts.len() {
+            cluster.start_hypervisor(index)?;
+        }
+        for index in 0..cluster.hosts.len() {
+            let socket = cluster.hosts[index].hypervisor_socket();
+            answered(&cluster.hosts[index].name, || probe(&socket)).await?;
+            cluster.start_node(&cluster.hosts[index].name.clone())?;
+        }
+        cluster.wait_until_all_hear_all().await?;
+        Ok(cluster)
+    }
+
+    fn prepare(&mut self, layout: &Layout) -> anyhow::Result<()> {
+        let mut listens: Vec<SocketAddr> = Vec::new();
+        let mut nodes: Vec<(String, String, SocketAddr, String)> = Vec::new();
+        for (name, site) in &layout.hosts {
+            let directory = layout.directory.join(name);
+            fs::create_dir_all(&directory)?;
+            let identity = NodeIdentity::generate();
+            identity.store(&directory.join("node.key"))?;
+            let listen = free_port(&mut listens)?;
+            nodes.push((name.clone(), site.clone(), listen, identity.peer_id().to_string()));
+            self.write_hypervisor(layout, name, &directory)?;
+            self.hosts.push(Host {
+                name: name.clone(),
+                site: site.clone(),
+                directory,
+                node: None,
+                hypervisor: None,
+            });
+        }
+        let mut sites: Vec<&String> = layout.hosts.iter().map(|(_, site)| site).collect();
+        sites.sort_unstable();
+        sites.dedup();
+        let mut routes = Vec::new();
+        for site in &sites {
+            for (name, there, listen, _) in nodes.iter().filter(|(_, there, ..)| there != *site) {
+                routes.push(wan::protocol::RouteConfig {
+                    name: format!("{site}-{name}"),
+                    from_site: (*site).clone(),
+                    to_site: there.clone(),
+                    listen: free_port(&mut listens)?,
+                    target: *listen,
+                });
+            }
+        }
+        for (name, site, listen, _) in &nodes {
+            let text = config_text(&layout.directory.join(name), name, site, *listen, &nodes, &routes);
+            fs::write(layout.directory.join(name).join("lifeboat.toml"), text)?;
+        }
+        let shape = wan::protocol::Shape {
+            capacity_bits: layout.capacity_bits,
+            rtt_ms: layout.rtt_ms,
+            window_bytes: 4 << 20,
+            loss: 0.0,
+        };
+        let mut links = Vec::new();
+        for from in &sites {
+            for to in sites.iter().filter(|to| to != &from) {
+                links.push(wan::protocol::LinkConfig { from: (*from).clone(), to: (*to).clone(), shape });
+            }
+        }
+        let control = self.wan_socket();
+        let config = wan::Config { control, links, routes, seed: 1 };
+        fs::write(self.directory.join("wan.json"), serde_json::to_vec_pretty(&config)?)?;
+        Ok(())
+    }
+
+    fn write_hypervisor(&self, layout: &Layout, name: &str, directory: &Path) -> anyhow::Result<()> {
+        let vms: Vec<&Definition> =
+            layout.vms.iter().filter(|(host, _)| host == name).map(|(_, vm)| vm).collect();
+        let file = directory.join("vms.json");
+        fs::write(&file, serde_json::to_vec_pretty(&vms)?)?;
+        let config = hypervisor::Config {
+            control: directory.join("hypervisor.sock"),
+            memory: layout.memory,
+            processors: 4,
+            vms: Some(file),
+        };
+        fs::write(directory.join("hypervisor.json"), serde_json::to_vec_pretty(&config)?)?;
+        Ok(())
+    }
+
+    async fn start_wan(&mut self) -> anyhow::Result<()> {
+        let log = File::create(self.directory.join("wan.log"))?;
+        let file = self.directory.join("wan.json");
+        self.wan = Some(spawn(&self.program, &["wan-emulator"], &file, log)?);
+        let socket = self.wan_socket();
+        answered("the WAN emulator", || probe(&socket)).await
+    }
+
+    fn start_hypervisor(&mut self, index: usize) -> anyhow::Result<()> {
+        let host = &mut self.hosts[index];
+        let file = host.directory.join("hypervisor.json");
+        let log = append(&host.log())?;
+        host.hypervisor = Some(spawn(&self.program, &["embedded-hypervisor"], &file, log)?);
+        Ok(())
+    }
+
+    /// Starts the daemon of a host (again).
+    ///
+    /// # Errors
+    /// If there is no such host or the process cannot be started.
+    pub fn start_node(&mut self, name: &str) -> anyhow::Result<()> {
+        let program = self.program.clone();
+        let host = self.host_mut(name)?;
+        let log = append(&host.log())?;
+        host.node = Some(spawn(&program, &["node", "--config"], &host.config(), log)?);
+        Ok(())
+    }
+
+    /// Kills the daemon of a host with SIGKILL; its carrier and its hypervisor live on.
+    ///
+    /// # Errors
+    /// If there is no such host or its daemon does not run.
+    pub fn kill_node(&mut self, name: &str) -> anyhow::Result<()> {
+        let host = self.host_mut(name)?;
+        let mut node = host.node.take().with_context(|| format!("{name} runs no daemon"))?;
+        node.kill()?;
+        node.wait()?;
+        Ok(())
+    }
+
+    /// Kills the carrier of a host with SIGKILL.
+    ///
+    /// # Errors
+    /// If there is no such host or its carrier is not known.
+    pub fn kill_carrier(&mut self, name: &str) -> anyhow::Result<()> {
+        let host = self.host_mut(name)?;
+        let pid = host.carrier_pid().with_context(|| format!("{name} runs no carrier"))?;
+        kill(pid);
+        Ok(())
+    }
+
+    /// A power cut: daemon, carrier and hypervisor of a host with all its VMs.
+    ///
+    /// # Errors
+    /// If there is no such host.
+    pub fn kill_host(&mut self, name: &str) -> anyhow::Result<()> {
+        let host = self.host_mut(name)?;
+        end(host);
+        Ok(())
+    }
+
+    /// All hosts.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn host(&self, name: &str) -> anyhow::Result<&Host> {
+        self.hosts.iter().find(|host| host.name == name).with_context(|| format!("no host {name}"))
+    }
+
+    fn host_mut(&mut self, name: &str) -> anyhow::Result<&mut Host> {
+        let found = self.hosts.iter_mut().find(|host| host.name == name);
+        found.with_context(|| format!("no host {name}"))
+    }
+
+    fn wan_socket(&self) -> PathBuf {
+        self.directory.join("wan.sock")
+    }
+
+    /// Asks a daemon.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub async fn ask<A: DeserializeOwned>(&self, name: &str, request: &Request) -> anyhow::Result<A> {
+        let socket = self.host(name)?.socket();
+        let asked = async {
+            let mut client = ControlClient::connect(&socket).await?;
+            let answer = client.call(request).await?;
+            Ok::<A, anyhow::Error>(serde_json::from_value(answer)?)
+        };
+        match tokio::time::timeout(Duration::from_secs(10), asked).await {
+            Ok(answer) => answer.with_context(|| format!("asking {name}")),
+            Err(_) => bail!("{name} did not answer within 10 s"),
+        }
+    }
+
+    /// Asks a host's hypervisor.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub async fn ask_hypervisor<A: DeserializeOwned>(
+        &self,
+        name: &str,
+        request: &hypervisor::protocol::Request,
+    ) -> anyhow::Result<A> {
+        let socket = self.host(name)?.hypervisor_socket();
+        call(&socket, request).await.with_context(|| format!("asking the hypervisor of {name}"))
+    }
+
+    /// Asks the WAN emulator.
+    ///
+    /// # Errors
+    /// If it does not answer, or refuses.
+    pub async fn ask_wan<A: DeserializeOwned>(
+        &self,
+        request: &wan::protocol::Request,
+    ) -> anyhow::Result<A> {
+        call(&self.wan_socket(), request).await.context("asking the WAN emulator")
+    }
+
+    /// Waits until every daemon that runs hears every other one that runs, and its hypervisor
+    /// answers.
+    ///
+    /// # Errors
+    /// If that does not happen within 20 s.
+    pub async fn wait_until_all_hear_all(&self) -> anyhow::Result<()> {
+        let running: Vec<&Host> = self.hosts.iter().filter(|host| host.node.is_some()).collect();
+        let deadline = tokio::time::Instant::now() + START_WITHIN;
+        for host in &running {
+            loop {
+                let status: anyhow::Result<Status> = self.ask(&host.name, &Request::Status).await;
+                let complete = status.as_ref().is_ok_and(|status| {
+                    status.hypervisor_down.is_none()
+                        && status.carrier_up
+                        && running.iter().all(|other| {
+                            status.hosts.iter().any(|seen| {
+                                seen.name == other.name
+                                    && seen.state == "alive"
+                                    && (seen.hypervisor_up || seen.name == host.name)
+                            })
+                        })
+                });
+                if complete {
+                    break;
+                }
+                if tokio::time::Instant::now() > deadline {
+                    bail!("{} does not hear all others: {status:?}", host.name);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for host in &mut self.hosts {
+            end(host);
+        }
+        if let Some(mut wan) = self.wan.take() {
+            let _ = wan.kill();
+            let _ = wan.wait();
+        }
+    }
+}
+
+fn end(host: &mut Host) {
+    for mut child in [host.node.take(), host.hypervisor.take()].into_iter().flatten() {
+        // It may have ended by itself.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    if let Some(pid) = host.carrier_pid() {
+        kill(pid);
+        // The number may belong to another process later.
+        let _ = fs::remove_file(host.directory.join("run/carrier.pid"));
+    }
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}
+
+fn spawn(program: &Path, words: &[&str], file: &Path, log: File) -> anyhow::Result<Child> {
+    Command::new(program)
+        .args(words)
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {} {}", program.display(), words.join(" ")))
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+fn probe(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
+}
+
+async fn answered(what: &str, is_up: impl Fn() -> bool) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + START_WITHIN;
+    while !is_up() {
+        if tokio::time::Instant::now() > deadline {
+            bail!("{what} did not come up within {} s", START_WITHIN.as_secs());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+async fn call<Q: Serialize + Sync, A: DeserializeOwned>(socket: &Path, request: &Q) -> anyhow::Result<A> {
+    let call = client::call(socket, request);
+    match tokio::time::timeout(Duration::from_secs(10), call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => bail!("no answer within 10 s"),
+    }
+}
+
+/// A port of loopback that was free a moment ago, and that was not given out before.
+fn free_port(taken: &mut Vec<SocketAddr>) -> io::Result<SocketAddr> {
+    loop {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        if !taken.contains(&address) {
+            taken.push(address);
+            return Ok(address);
+        }
+    }
+}
+
+fn config_text(
+    directory: &Path,
+    name: &str,
+    site: &str,
+    listen: SocketAddr,
+    nodes: &[(String, String, SocketAddr, String)],
+    routes: &[wan::protocol::RouteConfig],
+) -> String {
+    let at = directory.display();
+    let mut text = format!(
+        "name = \"{name}\"\nkey_file = \"{at}/node.key\"\nstate_dir = \"{at}/state\"\n\
+         run_dir = \"{at}/run\"\nlisten = \"{listen}\"\n\n[hypervisor]\nkind = \"embedded\"\n\
+         socket = \"{at}/hypervisor.sock\"\n\n[host]\nmemory_reserve = \"0B\"\n"
+    );
+    for (other, there, address, peer) in nodes {
+        // Hosts of another site are reached through the WAN.
+        let through = routes
+            .iter()
+            .find(|route| route.from_site == site && route.target == *address)
+            .map_or(*address, |route| route.listen);
+        text.push_str(&format!(
+            "\n[[node]]\nname = \"{other}\"\nsite = \"{there}\"\npeer = \"{peer}\"\n\
+             address = \"{through}\"\n"
+        ));
+    }
+    text
+}

@@ -1,0 +1,14 @@
+//! The `lifeboat` program as a library: the daemon, its drivers, and the command line.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod demo;
+pub mod host_figures;
+pub mod identity;
+pub mod journal;
+pub mod logging;
+pub mod transport;
+pub mod units;

@@ -1,0 +1,147 @@
+//! Shares follow need: the link is filled with whole VM-sized shares down the common order.
+//!
+//! Invariants:
+//! - the shares of a link never add up to more than its tokens;
+//! - *head first*: no VM gets tokens while one before it in the order that could use them waits;
+//! - a VM that is about to finish, or is switching over, keeps what it needs; what it leaves is
+//!   the start of the next, so that set-up and switchover never leave the link idle.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::{
+    ids::{NodeId, VmId},
+    message::Stage,
+    order::Contender,
+    units::{BytesPerSec, LINK_TOKENS, scaled},
+    vm::precopy_time,
+};
+
+/// Tokens with which the next VM starts while the last one finishes: enough to set up its
+/// connections and to fill them, little enough not to delay the one that finishes.
+const STARTER: u16 = 150;
+/// Tokens that a VM keeps for its switchover: its last pages fit the allowed downtime at the rate
+/// that it had, and half of that keeps them within twice the downtime at worst.
+const SWITCHING: u16 = 500;
+/// Time for the local part of a start: sockets, processes, a grant's way to the carrier.
+const LOCAL_SETUP: Duration = Duration::from_millis(400);
+/// Round trips that a start needs: reservation, three for the streams, two for the tokens.
+const SETUP_ROUND_TRIPS: u32 = 6;
+
+/// What one VM gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The host that it leaves.
+    pub source: NodeId,
+    /// The VM.
+    pub vm: VmId,
+    /// Tokens of the link.
+    pub tokens: u16,
+}
+
+/// Divides a link among the VMs in `order`. `capacity` is what may be divided.
+pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]) -> Vec<Share> {
+    let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
+    let mut left = LINK_TOKENS;
+    let mut shares: Vec<Share> = Vec::new();
+    for (index, contender) in order.iter().enumerate() {
+        if left == 0 {
+            break;
+        }
+        let vm = &contender.vm;
+        let most = if vm.most.0 == 0 { LINK_TOKENS } else { tokens_for(capacity, vm.most) };
+        let others_wait = index + 1 < order.len();
+        let wanted = match vm.stage {
+            Stage::Switching if others_wait => SWITCHING,
+            Stage::Moving if others_wait && finishes_within(lead, capacity.share(left), contender) => {
+                left.saturating_sub(STARTER).max(left / 2)
+            }
+            Stage::Switching | Stage::Moving => LINK_TOKENS,
+            Stage::Reserved | Stage::Queued => {
+                let floor = tokens_for(capacity, vm.floor).min(LINK_TOKENS);
+                if left < floor && !shares.is_empty() {
+                    break;
+                }
+                LINK_TOKENS
+            }
+        };
+        let tokens = wanted.min(most).min(left);
+        left -= tokens;
+        shares.push(Share { source: contender.source, vm: vm.vm, tokens });
+    }
+    // What nobody further down could use goes to the first that can.
+    for (share, contender) in shares.iter_mut().zip(order) {
+        if left > 0 && contender.vm.most.0 == 0 && contender.vm.stage == Stage::Moving {
+            share.tokens += core::mem::take(&mut left);
+        }
+    }
+    shares
+}
+
+fn tokens_for(capacity: BytesPerSec, rate: BytesPerSec) -> u16 {
+    let tokens = scaled(rate.0, LINK_TOKENS.into(), capacity.0).saturating_add(1);
+    u16::try_from(tokens).unwrap_or(LINK_TOKENS).min(LINK_TOKENS)
+}
+
+fn finishes_within(lead: Duration, rate: BytesPerSec, contender: &Contender) -> bool {
+    precopy_time(contender.vm.bytes, rate.0, contender.vm.dirty_rate) <= lead
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{EvacuationId, LinkId},
+        message::HeadVm,
+    };
+
+    const CAPACITY: BytesPerSec = BytesPerSec(50_000_000);
+
+    fn contender(number: u8, stage: Stage, bytes: u64, floor: u64) -> Contender {
+        Contender {
+            source: NodeId(number.into()),
+            vm: HeadVm {
+                vm: VmId([number; 16]),
+                evacuation: EvacuationId(1),
+                link: LinkId(1),
+                stage,
+                priority: 50,
+                bytes,
+                dirty_rate: 0,
+                floor: BytesPerSec(floor),
+                most: BytesPerSec(0),
+                to: None,
+            },
+        }
+    }
+
+    fn tokens(order: &[Contender]) -> Vec<u16> {
+        allocate(CAPACITY, Duration::from_millis(40), order).iter().map(|s| s.tokens).collect()
+    }
+
+    #[test]
+    fn one_vm_at_a_time_while_it_has_far_to_go() {
+        let order =
+            [contender(1, Stage::Moving, 1 << 30, 0), contender(2, Stage::Queued, 1 << 28, 0)];
+        assert_eq!(tokens(&order), [1000]);
+    }
+
+    #[test]
+    fn the_next_starts_while_the_last_finishes() {
+        let order =
+            [contender(1, Stage::Moving, 1 << 20, 0), contender(2, Stage::Queued, 1 << 28, 0)];
+        assert_eq!(tokens(&order), [850, 150]);
+        let order =
+            [contender(1, Stage::Switching, 0, 0), contender(2, Stage::Moving, 1 << 28, 0)];
+        assert_eq!(tokens(&order), [500, 500]);
+    }
+
+    #[test]
+    fn none_starts_below_its_floor() {
+        let order = [
+            contender(1, Stage::Moving, 1 << 20, 0),
+            contender(2, Stage::Queued, 1 << 28, 40_000_000),
+        ];
+        assert_eq!(tokens(&order), [1000]);
+    }
+}

@@ -1,0 +1,525 @@
+//! The destination's end of each VM's way: from its reservation to its running here.
+//!
+//! Invariants:
+//! - *no commit, no run*: a copy is resumed only after the source said
+//!   [`Direct::SourceGone`] of that very attempt (or the operator gave his word that the source is
+//!   dead), and only if it is complete;
+//! - *no commit, no loss*: a complete copy is destroyed only after the source said
+//!   [`Direct::SourceKept`] of that very attempt;
+//! - a reservation never exceeds the host's free memory, ends if nobody renews it, and is refused
+//!   while the host is itself being evacuated.
+
+use alloc::{collections::BTreeMap, format, string::String};
+use core::time::Duration;
+
+use crate::{
+    config::Config,
+    effects::Effects,
+    ids::{EvacuationId, MoveId, NodeId, VmId},
+    input::ArrivalEvent,
+    journal::{ArrivalRecord, Key, Value},
+    message::Direct,
+    output::{NoticeKind, Output},
+    time::{Instant, milliseconds},
+    vm::{Copy, RunState, Vm},
+};
+
+/// Time between two questions to a source whose copy waits here.
+const ASK_EVERY: Duration = Duration::from_millis(700);
+/// Memory that a VM needs beyond its own: the hypervisor's process.
+const OVERHEAD_PERMILLE: u64 = 20;
+
+/// How far an arrival is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Carrier and hypervisor are being made ready.
+    Preparing,
+    /// Room is set aside; bytes may be arriving.
+    Expected,
+    /// The copy is complete and waits for the commit.
+    Complete {
+        /// Since when.
+        since: Instant,
+    },
+    /// It is being resumed.
+    Resuming {
+        /// When the hypervisor was last asked to.
+        asked_at: Instant,
+    },
+    /// It runs here, or rests here as it should.
+    Settled,
+    /// It stays at the source; what is here is being destroyed.
+    Discarding {
+        /// When the hypervisor was last asked to.
+        asked_at: Instant,
+    },
+}
+
+/// One VM on its way in.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// The attempt.
+    pub id: MoveId,
+    /// The evacuation that moves it.
+    pub evacuation: EvacuationId,
+    /// The VM.
+    pub vm: Vm,
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether the source has said that its copy is gone.
+    pub committed: bool,
+    /// Whether the hypervisor counts its memory already.
+    pub counted: bool,
+    definition: Option<String>,
+    renewed_at: Instant,
+    asked_at: Instant,
+    paused_ms: u64,
+    committed_at: Option<Instant>,
+    downtime_ms: u64,
+    lost: bool,
+    told_waiting: bool,
+}
+
+/// What this host can say about itself when it is asked for room.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    pub(crate) memory_free: u64,
+    pub(crate) refusal: Option<String>,
+    pub(crate) present: bool,
+}
+
+/// All VMs on their way into this host.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals {
+    all: BTreeMap<VmId, Arrival>,
+}
+
+/// Memory that an arriving VM needs.
+pub fn memory_needed(vm: &Vm) -> u64 {
+    match vm.state {
+        RunState::ShutOff => 0,
+        RunState::Running | RunState::Paused => vm.memory + vm.memory * OVERHEAD_PERMILLE / 1000,
+    }
+}
+
+impl Arrivals {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arrival> {
+        self.all.values()
+    }
+
+    /// The arrival of a VM.
+    pub fn get(&self, vm: VmId) -> Option<&Arrival> {
+        self.all.get(&vm)
+    }
+
+    pub(crate) fn get_mut(&mut self, vm: VmId) -> Option<&mut Arrival> {
+        self.all.get_mut(&vm)
+    }
+
+    pub(crate) fn by_id(&mut self, id: MoveId) -> Option<&mut Arrival> {
+        self.all.get_mut(&id.vm).filter(|arrival| arrival.id == id)
+    }
+
+    pub(crate) fn remove(&mut self, vm: VmId) {
+        self.all.remove(&vm);
+    }
+
+    pub(crate) fn vms(&self) -> alloc::vec::Vec<VmId> {
+        self.all.keys().copied().collect()
+    }
+
+    /// Memory set aside for arrivals that the hypervisor does not count yet.
+    pub fn reserved(&self) -> u64 {
+        self.all
+            .values()
+            .filter(|arrival| !arrival.counted)
+            .map(|arrival| memory_needed(&arrival.vm))
+            .fold(0, u64::saturating_add)
+    }
+
+    /// A source asks for room.
+    pub(crate) fn asked(
+        &mut self,
+        now: Instant,
+        id: MoveId,
+        evacuation: EvacuationId,
+        vm: Vm,
+        definition: Option<String>,
+        room: &Room,
+        fx: &mut Effects,
+    ) {
+        if let Some(known) = self.all.get_mut(&id.vm) {
+            if known.id == id {
+                known.renewed_at = now;
+                if !matches!(known.phase, Phase::Preparing | Phase::Discarding { .. }) {
+                    fx.send(id.source, Direct::Reserved { id, answer: Ok(()) });
+                }
+            } else {
+                fx.send(known.id.source, Direct::Ask { id: known.id });
+                let answer = Err("an earlier attempt for this VM is not settled here yet".into());
+                fx.send(id.source, Direct::Reserved { id, answer });
+            }
+            return;
+        }
+        if let Some(reason) = self.refusal(&vm, room) {
+            fx.send(id.source, Direct::Reserved { id, answer: Err(reason) });
+            return;
+        }
+        let arrival = Arrival {
+            id,
+            evacuation,
+            vm,
+            phase: Phase::Preparing,
+            committed: false,
+            counted: false,
+            definition,
+            renewed_at: now,
+            asked_at: now,
+            paused_ms: 0,
+            committed_at: None,
+            downtime_ms: 0,
+            lost: false,
+            told_waiting: false,
+        };
+        arrival.persist(fx);
+        fx.out_after_durable(Output::PrepareArrival {
+            id,
+            vm: arrival.vm.clone(),
+            definition: arrival.definition.clone(),
+        });
+        self.all.insert(id.vm, arrival);
+    }
+
+    fn refusal(&self, vm: &Vm, room: &Room) -> Option<String> {
+        if let Some(reason) = &room.refusal {
+            return Some(reason.clone());
+        }
+        if room.present {
+            return Some("a VM with this id is already here".into());
+        }
+        let free = room.memory_free.saturating_sub(self.reserved());
+        let needed = memory_needed(vm);
+        (needed > free).then(|| {
+            format!("it needs {} MiB of memory and {} MiB are free", needed >> 20, free >> 20)
+        })
+    }
+}
+
+impl Arrival {
+    fn key(&self) -> Key {
+        Key::Arrival(self.id)
+    }
+
+    fn persist(&self, fx: &mut Effects) {
+        let record = ArrivalRecord {
+            evacuation: self.evacuation,
+            vm: self.vm.clone(),
+            committed: self.committed,
+            definition: self.definition.clone(),
+        };
+        fx.persist(&self.key(), &Value::Arrival(record));
+    }
+
+    fn tell(&self, fx: &mut Effects, kind: NoticeKind, text: String) {
+        fx.vm_notice(kind, self.id.vm, self.evacuation, text);
+    }
+
+    fn offline(&self) -> bool {
+        self.vm.state == RunState::ShutOff
+    }
+
+    /// Whether a complete copy has waited so long for its source's word that people should know.
+    pub fn waits_for_word(&self, now: Instant) -> bool {
+        matches!(self.phase, Phase::Complete { since } if !self.committed && now.since(since).as_secs() >= 3)
+    }
+
+    /// The source still wants the room.
+    pub(crate) fn renewed(&mut self, now: Instant) {
+        self.renewed_at = now;
+    }
+
+    /// Takes in what hypervisor or carrier report. Returns whether the arrival is over.
+    pub(crate) fn happened(
+        &mut self,
+        now: Instant,
+        event: ArrivalEvent,
+        fx: &mut Effects,
+    ) -> bool {
+        let id = self.id;
+        match event {
+            ArrivalEvent::Prepared(Ok(())) if self.phase == Phase::Preparing => {
+                self.phase = if self.offline() {
+                    Phase::Complete { since: now }
+                } else {
+                    Phase::Expected
+                };
+                fx.send(id.source, Direct::Reserved { id, answer: Ok(()) });
+                fx.urgent();
+            }
+            ArrivalEvent::Prepared(Err(reason)) if self.phase == Phase::Preparing => {
+                fx.send(id.source, Direct::Reserved { id, answer: Err(reason) });
+                fx.out(Output::CloseMove { id });
+                fx.erase(&self.key());
+                return true;
+            }
+            ArrivalEvent::Complete if matches!(self.phase, Phase::Expected) => {
+                self.complete(now, fx);
+            }
+            ArrivalEvent::Resumed(Ok(())) if matches!(self.phase, Phase::Resuming { .. }) => {
+                self.settle(now, fx);
+            }
+            ArrivalEvent::Resumed(Err(reason)) => {
+                self.tell(
+                    fx,
+                    NoticeKind::Failed,
+                    format!("{} could not be resumed here, trying again: {reason}", self.vm.name),
+                );
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn complete(&mut self, now: Instant, fx: &mut Effects) {
+        self.phase = Phase::Complete { since: now };
+        self.counted = true;
+        self.asked_at = now;
+        fx.send(self.id.source, Direct::DestinationHas { id: self.id, copy: Copy::Paused });
+        if self.committed {
+            self.run(now, fx);
+        }
+    }
+
+    /// The commit: the source's copy is gone.
+    pub(crate) fn source_gone(&mut self, now: Instant, paused_ms: u64, fx: &mut Effects) {
+        if self.phase == Phase::Settled {
+            let (id, downtime_ms) = (self.id, self.downtime_ms);
+            fx.send(id.source, Direct::Settled { id, downtime_ms });
+            return;
+        }
+        if matches!(self.phase, Phase::Discarding { .. }) {
+            self.tell(
+                fx,
+                NoticeKind::Alarm,
+                format!("{} was both kept and given away by its source", self.vm.name),
+            );
+            return;
+        }
+        if !self.committed {
+            self.committed = true;
+            self.committed_at = Some(now);
+            self.paused_ms = paused_ms;
+            self.persist(fx);
+        }
+        match self.phase {
+            Phase::Complete { .. } => self.run(now, fx),
+            Phase::Expected => fx.out(Output::Look { vm: self.id.vm }),
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, now: Instant, fx: &mut Effects) {
+        if self.vm.state.resumes() {
+            self.phase = Phase::Resuming { asked_at: now };
+            fx.out(Output::Resume { id: self.id });
+        } else {
+            self.settle(now, fx);
+        }
+    }
+
+    fn settle(&mut self, now: Instant, fx: &mut Effects) {
+        let id = self.id;
+        let since_commit = self.committed_at.map_or(0, |at| milliseconds(now.since(at)));
+        self.downtime_ms =
+            if self.vm.state.resumes() { self.paused_ms + since_commit } else { 0 };
+        self.phase = Phase::Settled;
+        self.counted = true;
+        fx.out(Output::CloseMove { id });
+        fx.send(id.source, Direct::Settled { id, downtime_ms: self.downtime_ms });
+        self.tell(fx, NoticeKind::Vm, format!("{} has arrived", self.vm.name));
+        fx.urgent();
+    }
+
+    /// The VM stays at its source. A copy that was committed is never given up.
+    pub(crate) fn source_kept(&mut self, now: Instant, fx: &mut Effects) {
+        if self.committed || self.phase == Phase::Settled {
+            self.tell(
+                fx,
+                NoticeKind::Alarm,
+                format!(
+                    "the source says that it keeps {}, which it had given away: check both hosts \
+                     by hand",
+                    self.vm.name
+                ),
+            );
+            return;
+        }
+        self.phase = Phase::Discarding { asked_at: now };
+        fx.out(Output::CloseMove { id: self.id });
+        fx.out(Output::Discard { id: self.id });
+        fx.out(Output::Look { vm: self.id.vm });
+    }
+
+    /// The hypervisor here has said what it really has. Returns whether the arrival is over.
+    pub(crate) fn looked(
+        &mut self,
+        now: Instant,
+        copy: Copy,
+        config: &Config,
+        fx: &mut Effects,
+    ) -> bool {
+        let id = self.id;
+        self.counted |= !matches!(copy, Copy::Absent | Copy::ShutOff);
+        match (self.phase, copy) {
+            (Phase::Discarding { .. }, Copy::Absent) => {
+                fx.erase(&self.key());
+                fx.send_after_durable(id.source, Direct::Discarded { id });
+                return true;
+            }
+            (Phase::Expected, Copy::Paused) => self.complete(now, fx),
+            (Phase::Expected | Phase::Complete { .. } | Phase::Resuming { .. }, Copy::Running) => {
+                if !self.committed {
+                    self.tell(
+                        fx,
+                        NoticeKind::Alarm,
+                        format!("{} was resumed here by hand before its source gave it away", self.vm.name),
+                    );
+                }
+                self.settle(now, fx);
+            }
+            (Phase::Complete { .. } | Phase::Resuming { .. }, Copy::Paused) if self.committed => {
+                self.run(now, fx);
+            }
+            (Phase::Complete { .. }, Copy::ShutOff) if self.offline() && self.committed => {
+                self.settle(now, fx);
+            }
+            (Phase::Expected | Phase::Preparing, Copy::Absent)
+                if !self.committed && now.since(self.renewed_at) > config.reservation =>
+            {
+                fx.out(Output::CloseMove { id });
+                fx.erase(&self.key());
+                return true;
+            }
+            (phase, Copy::Absent)
+                if phase != Phase::Settled && self.committed && !self.offline() && !self.lost =>
+            {
+                self.lost = true;
+                self.tell(
+                    fx,
+                    NoticeKind::Alarm,
+                    format!(
+                        "{} was given away by its source and is not here: start it cold from its \
+                         disk",
+                        self.vm.name
+                    ),
+                );
+                fx.send(id.source, Direct::DestinationHas { id, copy });
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The source knows that it settled.
+    pub(crate) fn closed(&mut self, fx: &mut Effects) -> bool {
+        if self.phase != Phase::Settled {
+            return false;
+        }
+        fx.erase(&self.key());
+        true
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: Instant, config: &Config, fx: &mut Effects) {
+        let id = self.id;
+        match &mut self.phase {
+            Phase::Complete { since } if !self.committed => {
+                let since = *since;
+                if now.since(self.asked_at) >= ASK_EVERY {
+                    self.asked_at = now;
+                    fx.send(id.source, Direct::Ask { id });
+                }
+                if now.since(since).as_secs() >= 10 && !self.told_waiting {
+                    self.told_waiting = true;
+                    self.tell(
+                        fx,
+                        NoticeKind::Unknown,
+                        format!(
+                            "{} is complete here, but its source does not say whether its own copy \
+                             is gone. It stays paused until the source answers. If you know that \
+                             the source host is dead, say so: lifeboat cancel --declare-dead HOST",
+                            self.vm.name
+                        ),
+                    );
+                }
+            }
+            Phase::Expected | Phase::Preparing
+                if now.since(self.renewed_at) > config.reservation
+                    && now.since(self.asked_at) >= ASK_EVERY =>
+            {
+                self.asked_at = now;
+                fx.out(Output::Look { vm: id.vm });
+                fx.send(id.source, Direct::Ask { id });
+            }
+            Phase::Expected if self.committed && now.since(self.asked_at) >= ASK_EVERY => {
+                self.asked_at = now;
+                fx.out(Output::Look { vm: id.vm });
+            }
+            Phase::Resuming { asked_at } if now.since(*asked_at) >= ASK_EVERY => {
+                *asked_at = now;
+                fx.out(Output::Look { vm: id.vm });
+            }
+            Phase::Discarding { asked_at } if now.since(*asked_at) >= ASK_EVERY => {
+                *asked_at = now;
+                fx.out(Output::Discard { id });
+                fx.out(Output::Look { vm: id.vm });
+            }
+            Phase::Settled if now.since(self.asked_at) >= ASK_EVERY * 4 => {
+                self.asked_at = now;
+                fx.send(id.source, Direct::Settled { id, downtime_ms: self.downtime_ms });
+            }
+            _ => {}
+        }
+    }
+
+    /// The operator gave his word that the source is dead.
+    pub(crate) fn source_declared_dead(&mut self, now: Instant, source: NodeId, fx: &mut Effects) {
+        if self.id.source == source && matches!(self.phase, Phase::Complete { .. }) {
+            self.source_gone(now, 0, fx);
+        }
+    }
+
+    /// An arrival found in the journal when the daemon starts: the hypervisor decides what it is.
+    pub(crate) fn restored(
+        now: Instant,
+        id: MoveId,
+        record: ArrivalRecord,
+        fx: &mut Effects,
+    ) -> Self {
+        fx.out(Output::Look { vm: id.vm });
+        let offline = record.vm.state == RunState::ShutOff;
+        Self {
+            id,
+            evacuation: record.evacuation,
+            vm: record.vm,
+            phase: if offline { Phase::Complete { since: now } } else { Phase::Expected },
+            committed: record.committed,
+            counted: false,
+            definition: record.definition,
+            renewed_at: now,
+            asked_at: now,
+            paused_ms: 0,
+            committed_at: None,
+            downtime_ms: 0,
+            lost: false,
+            told_waiting: false,
+        }
+    }
+}
+
+impl Arrivals {
+    pub(crate) fn insert(&mut self, arrival: Arrival) {
+        self.all.insert(arrival.id.vm, arrival);
+    }
+}

@@ -1,0 +1,214 @@
+//! What a link can carry, learnt from what arrives.
+//!
+//! The issuer of a link's first slice estimates; everyone else goes by its word, and the next
+//! estimator goes on from there. Receivers say what arrived, senders what held them back:
+//! while tokens held them back and what they sent arrived, there may be more, and the estimate
+//! probes upward in growing steps; when the streams took no more although tokens were there, the
+//! link is full, and the estimate becomes what arrived.
+
+use core::time::Duration;
+
+use crate::{
+    message::{CapacityGossip, HeldBack},
+    time::Instant,
+    units::{BytesPerSec, LINK_TOKENS, scaled},
+};
+
+/// Never estimate less: gossip itself needs some of it.
+const LEAST: BytesPerSec = BytesPerSec(32 * 1024);
+/// First upward step, thousandths: small, since a link that is in fact full pays for it.
+const FIRST_STEP_PERMILLE: u64 = 60;
+/// Largest upward step, thousandths: doubling, as TCP's slow start does.
+const LARGEST_STEP_PERMILLE: u64 = 1000;
+/// Pause between probes of a link that was found full.
+const PROBE_PAUSE: Duration = Duration::from_secs(3);
+/// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
+const SHORTEST_ROUND: Duration = Duration::from_millis(600);
+/// What must have arrived of what was allowed for the allowance to count as the limit, thousandths.
+const FOLLOWED_PERMILLE: u64 = 880;
+/// Full rounds in a row before a cut: one may be a hiccup.
+const ROUNDS_TO_CUT: u8 = 2;
+
+/// What one sender said of its sending on a link.
+#[derive(Debug, Clone, Copy)]
+pub struct SenderReport {
+    /// Bytes per second put on the link.
+    pub sent: BytesPerSec,
+    /// What held it back.
+    pub held_back: HeldBack,
+    /// Tokens that it had.
+    pub tokens: u16,
+}
+
+/// One link's estimate.
+#[derive(Debug, Clone)]
+pub struct Capacity {
+    value: BytesPerSec,
+    epoch: u64,
+    ceiling: Option<BytesPerSec>,
+    reserve_permille: u16,
+    step_permille: u64,
+    full_rounds: u8,
+    most_arrived: BytesPerSec,
+    round_ends: Instant,
+    probe_from: Instant,
+}
+
+impl Capacity {
+    /// Starts from a first guess.
+    pub fn new(
+        initial: BytesPerSec,
+        ceiling: Option<BytesPerSec>,
+        reserve_permille: u16,
+    ) -> Self {
+        Self {
+            value: ceiling.map_or(initial, |ceiling| initial.min(ceiling)),
+            epoch: 0,
+            ceiling,
+            reserve_permille,
+            step_permille: LARGEST_STEP_PERMILLE,
+            full_rounds: 0,
+            most_arrived: BytesPerSec(0),
+            round_ends: Instant::default(),
+            probe_from: Instant::default(),
+        }
+    }
+
+    /// The estimate.
+    pub fn value(&self) -> BytesPerSec {
+        self.value
+    }
+
+    /// What may be divided among the senders: the estimate less the reserve.
+    pub fn usable(&self) -> BytesPerSec {
+        self.value.permille(1000 - u64::from(self.reserve_permille))
+    }
+
+    /// What to tell the others.
+    pub fn gossip(&self, link: crate::ids::LinkId) -> CapacityGossip {
+        CapacityGossip { link, capacity: self.value, epoch: self.epoch }
+    }
+
+    /// Goes by another's estimate if it is newer. Returns whether it was.
+    pub fn adopt(&mut self, gossip: &CapacityGossip) -> bool {
+        let newer = (gossip.epoch, gossip.capacity) > (self.epoch, self.value);
+        if newer {
+            self.epoch = gossip.epoch;
+            self.value = self.bounded(gossip.capacity);
+        }
+        newer
+    }
+
+    fn bounded(&self, value: BytesPerSec) -> BytesPerSec {
+        value.max(LEAST).min(self.ceiling.unwrap_or(BytesPerSec(u64::MAX / 2000)))
+    }
+
+    /// The estimator's step: `arrived` is the sum over all receivers. Returns whether the estimate
+    /// changed.
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        round_trip: Duration,
+        arrived: BytesPerSec,
+        senders: &[SenderReport],
+    ) -> bool {
+        self.most_arrived = self.most_arrived.max(arrived);
+        if now < self.round_ends {
+            return false;
+        }
+        let most = core::mem::take(&mut self.most_arrived);
+        self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
+        let sum = |reason: HeldBack| -> u64 {
+            senders.iter().filter(|one| one.held_back == reason).map(|one| one.sent.0).sum()
+        };
+        let all: u64 = senders.iter().map(|one| one.sent.0).sum();
+        let tokens: u64 = senders.iter().map(|one| u64::from(one.tokens)).sum();
+        let allowed = scaled(self.usable().0, tokens.min(LINK_TOKENS.into()), LINK_TOKENS.into());
+        if all > 0 && sum(HeldBack::Link) * 2 > all {
+            self.found_full(now, most)
+        } else if all > 0
+            && sum(HeldBack::Tokens) * 2 > all
+            && most.0 >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
+        {
+            self.full_rounds = 0;
+            self.probe(now)
+        } else {
+            self.full_rounds = 0;
+            false
+        }
+    }
+
+    fn found_full(&mut self, now: Instant, arrived: BytesPerSec) -> bool {
+        self.full_rounds = self.full_rounds.saturating_add(1);
+        let overshot = self.step_permille > FIRST_STEP_PERMILLE;
+        if !overshot && self.full_rounds < ROUNDS_TO_CUT {
+            return false;
+        }
+        self.step_permille = FIRST_STEP_PERMILLE;
+        self.probe_from = now + PROBE_PAUSE;
+        self.set(arrived.min(self.value))
+    }
+
+    fn probe(&mut self, now: Instant) -> bool {
+        if now < self.probe_from {
+            return false;
+        }
+        let raised = self.value.permille(1000 + self.step_permille);
+        self.step_permille = (self.step_permille * 2).min(LARGEST_STEP_PERMILLE);
+        self.set(raised)
+    }
+
+    fn set(&mut self, value: BytesPerSec) -> bool {
+        let value = self.bounded(value);
+        if value == self.value {
+            return false;
+        }
+        self.value = value;
+        self.epoch += 1;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link of `line` bytes per second on which one sender uses all tokens.
+    fn settle(capacity: &mut Capacity, from: u64, rounds: u64, line: u64) -> u64 {
+        for round in from..from + rounds {
+            let allowed = capacity.usable().0;
+            let arrived = allowed.min(line);
+            let held_back = if allowed > line { HeldBack::Link } else { HeldBack::Tokens };
+            let sender = SenderReport { sent: BytesPerSec(arrived), held_back, tokens: 1000 };
+            capacity.learn(
+                Instant(round * 700_000_000),
+                Duration::from_millis(40),
+                BytesPerSec(arrived),
+                &[sender],
+            );
+        }
+        from + rounds
+    }
+
+    #[test]
+    fn follows_a_link_that_nobody_configured_and_its_steps() {
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let at = settle(&mut capacity, 0, 8, 50_000_000);
+        assert!((45_000_000..=53_000_000).contains(&capacity.value().0), "{capacity:?}");
+        let at = settle(&mut capacity, at, 6, 5_000_000);
+        assert!((4_500_000..=5_500_000).contains(&capacity.value().0), "{capacity:?}");
+        settle(&mut capacity, at, 14, 50_000_000);
+        assert!((42_000_000..=60_000_000).contains(&capacity.value().0), "{capacity:?}");
+    }
+
+    #[test]
+    fn respects_the_ceiling_and_ignores_old_gossip() {
+        let ceiling = Some(BytesPerSec(20_000_000));
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), ceiling, 50);
+        settle(&mut capacity, 0, 10, 50_000_000);
+        assert_eq!(capacity.value(), BytesPerSec(20_000_000));
+        let mut old = capacity.gossip(crate::ids::LinkId(1));
+        old.epoch -= 1;
+        assert!(!capacity.adopt(&old));
+    }
+}

@@ -1,0 +1,85 @@
+//! Knobs of the protocol, with the rules between them.
+
+use core::time::Duration;
+
+use crate::time::stretched;
+
+/// Timers and limits. Make one with [`Config::default`] and check it with [`Config::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Time between heartbeats when nothing happens. Default 500 ms. Shorter finds deaths sooner
+    /// and costs gossip.
+    pub heartbeat: Duration,
+    /// Time between heartbeats while this node moves or receives VMs, or issues tokens in use.
+    /// Default 250 ms.
+    pub busy_heartbeat: Duration,
+    /// Shortest time between two heartbeats when news is urgent. Default 15 ms.
+    pub urgent_spacing: Duration,
+    /// Silence after which a node is suspected. Default 1.5 s.
+    pub suspect_after: Duration,
+    /// Silence after which a node counts as dead. Default 3 s. Shorter takes over sooner and errs
+    /// more often.
+    pub dead_after: Duration,
+    /// How long a grant is good for, counted by the sender from the heartbeat that it answers.
+    /// Default 4 s. `dead_after + lease` stays below 10 s.
+    pub lease: Duration,
+    /// How far two clocks may drift apart, in thousandths. Default 20.
+    pub drift_permille: u32,
+    /// How long a destination keeps a reservation that nobody renews. Default 15 s.
+    pub reservation: Duration,
+    /// Time between repeats of a message that waits for its answer. Default 400 ms.
+    pub resend: Duration,
+    /// First pause before a failed move is tried again; doubles up to 30 s. Default 1 s.
+    pub retry: Duration,
+    /// Most moves that one source has under way at a time. Default 4.
+    pub departures_at_once: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(500),
+            busy_heartbeat: Duration::from_millis(250),
+            urgent_spacing: Duration::from_millis(15),
+            suspect_after: Duration::from_millis(1500),
+            dead_after: Duration::from_secs(3),
+            lease: Duration::from_secs(4),
+            drift_permille: 20,
+            reservation: Duration::from_secs(15),
+            resend: Duration::from_millis(400),
+            retry: Duration::from_secs(1),
+            departures_at_once: 4,
+        }
+    }
+}
+
+impl Config {
+    /// How long an issuer counts a grant as out after it received the heartbeat that it answers,
+    /// and how long the next owner of a slice waits: the lease and the drift allowance.
+    pub fn lease_with_drift(&self) -> Duration {
+        stretched(self.lease, self.drift_permille)
+    }
+
+    /// Checks the rules between the knobs.
+    ///
+    /// # Errors
+    /// A sentence that names the knobs and the rule.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.heartbeat.is_zero() || self.busy_heartbeat > self.heartbeat {
+            return Err("heartbeat must be longer than zero and not shorter than busy_heartbeat");
+        }
+        if self.dead_after < self.heartbeat * 3 {
+            return Err("dead_after must be at least three heartbeats, or every lost message is a death");
+        }
+        if self.suspect_after > self.dead_after {
+            return Err("suspect_after must not be longer than dead_after");
+        }
+        if self.lease < self.heartbeat * 2 {
+            return Err("lease must be at least two heartbeats, or grants run out between renewals");
+        }
+        if self.dead_after + self.lease_with_drift() > Duration::from_secs(10) {
+            return Err("dead_after and lease together must stay below 10 s, or a dead node's tokens lie idle too long");
+        }
+        Ok(())
+    }
+}

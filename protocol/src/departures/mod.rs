@@ -1,0 +1,212 @@
+//! The source's end of each VM's way: from its reservation to the word that it runs elsewhere.
+//!
+//! Invariants:
+//! - *gone is gone*: [`Direct::SourceGone`] is said for an attempt only after this host's hypervisor
+//!   showed that nothing of the VM can run here any more, and then for ever;
+//! - *kept is kept*: an attempt of which [`Direct::SourceKept`] was said is never said to be gone;
+//! - *a lost answer is unknown*: no outcome is concluded from a return code or from silence, only
+//!   from what a hypervisor shows.
+//!
+//! Together with [`crate::arrivals`], which resumes a copy only on `SourceGone` of that very
+//! attempt, this is why a VM never runs twice. [`step`] holds the transitions.
+
+pub(crate) mod step;
+
+use alloc::{collections::BTreeMap, string::String};
+
+use crate::{
+    ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
+    journal::{Decided, DepartureRecord},
+    message::{Direct, Stage, VmState},
+    time::Instant,
+    vm::{Copy, Progress, RunState, Vm},
+};
+
+/// How far a departure is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// A shut-off VM's definition is being read.
+    Reading,
+    /// The destination has been asked.
+    Reserving {
+        /// When it was last asked.
+        asked_at: Instant,
+        /// When it was first asked.
+        since: Instant,
+    },
+    /// The destination has set room aside; the carrier's streams are open.
+    Reserved,
+    /// The hypervisor has been told to start.
+    Beginning {
+        /// When.
+        since: Instant,
+    },
+    /// Memory is being copied.
+    Moving,
+    /// The guest is paused for the switchover.
+    Switching,
+    /// Something ended or broke: both ends look at what they really have.
+    Deciding {
+        /// Since when.
+        since: Instant,
+        /// When the hypervisor was last asked.
+        looked_at: Instant,
+        /// What the destination last said that it has.
+        there: Option<Copy>,
+        /// What happened, for people.
+        reason: String,
+    },
+    /// Nothing of the VM can run here; the destination is told until it answers.
+    Gone {
+        /// When it was last told.
+        told_at: Instant,
+        /// Since when.
+        since: Instant,
+    },
+    /// The VM stays here; the destination is told until it answers.
+    Kept {
+        /// When it was last told.
+        told_at: Instant,
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// One VM on its way out.
+#[derive(Debug, Clone)]
+pub struct Departure {
+    /// The attempt.
+    pub id: MoveId,
+    /// Its destination.
+    pub to: NodeId,
+    /// The link that it takes.
+    pub link: LinkId,
+    /// The evacuation that moves it.
+    pub evacuation: EvacuationId,
+    /// The VM as it was when the attempt began.
+    pub vm: Vm,
+    /// How far it is.
+    pub phase: Phase,
+    /// How far the copying is.
+    pub progress: Progress,
+    /// Start of the copying, in milliseconds after the start of the evacuation.
+    pub start_ms: u64,
+    /// Attempts so far, this one included.
+    pub attempts: u32,
+    pub(crate) definition: Option<String>,
+    pub(crate) decided: Decided,
+    pub(crate) paused_at: Option<Instant>,
+    pub(crate) ran_on: bool,
+    pub(crate) giving_up: bool,
+    pub(crate) renewed_at: Instant,
+    pub(crate) weight: u16,
+    pub(crate) escalated: u8,
+    pub(crate) escalated_at: Instant,
+}
+
+impl Departure {
+    /// Its stage in the schedule; `None` once it takes nothing from the link any more.
+    pub fn stage(&self) -> Option<Stage> {
+        match self.phase {
+            Phase::Reading | Phase::Reserving { .. } => Some(Stage::Queued),
+            Phase::Reserved => Some(Stage::Reserved),
+            Phase::Beginning { .. } | Phase::Moving => Some(Stage::Moving),
+            Phase::Switching => Some(Stage::Switching),
+            Phase::Deciding { .. } | Phase::Gone { .. } | Phase::Kept { .. } => None,
+        }
+    }
+
+    /// Its state for people. A decision that takes longer than two seconds is called unknown.
+    pub fn state(&self, now: Instant) -> VmState {
+        match self.phase {
+            Phase::Reading | Phase::Reserving { .. } => VmState::Queued,
+            Phase::Reserved => VmState::Reserved,
+            Phase::Beginning { .. } | Phase::Moving => VmState::Moving,
+            Phase::Switching => VmState::Switching,
+            Phase::Deciding { since, .. } if now.since(since).as_secs() < 2 => VmState::Switching,
+            Phase::Deciding { .. } => VmState::Unknown,
+            Phase::Gone { .. } => VmState::Committing,
+            Phase::Kept { .. } => VmState::Failed,
+        }
+    }
+
+    /// Whether the migration was handed to the hypervisor.
+    pub fn begun(&self) -> bool {
+        !matches!(self.phase, Phase::Reading | Phase::Reserving { .. } | Phase::Reserved)
+    }
+
+    /// Bytes still to be sent.
+    pub fn remaining(&self) -> u64 {
+        match self.phase {
+            Phase::Moving | Phase::Switching if self.progress.sent > 0 => self.progress.remaining,
+            Phase::Deciding { .. } | Phase::Gone { .. } => 0,
+            _ => self.vm.bytes(),
+        }
+    }
+
+    pub(crate) fn offline(&self) -> bool {
+        self.vm.state == RunState::ShutOff
+    }
+
+    pub(crate) fn record(&self) -> DepartureRecord {
+        DepartureRecord {
+            to: self.to,
+            link: self.link,
+            evacuation: self.evacuation,
+            vm: self.vm.clone(),
+            decided: self.decided,
+            start_ms: self.start_ms,
+            attempts: self.attempts,
+        }
+    }
+}
+
+/// All VMs on their way out of this host.
+#[derive(Debug, Clone, Default)]
+pub struct Departures {
+    all: BTreeMap<VmId, Departure>,
+    /// Destinations that asked about attempts which this life knows nothing of.
+    pub(crate) asked: BTreeMap<VmId, (MoveId, NodeId)>,
+}
+
+impl Departures {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Departure> {
+        self.all.values()
+    }
+
+    /// The departure of a VM.
+    pub fn get(&self, vm: VmId) -> Option<&Departure> {
+        self.all.get(&vm)
+    }
+
+    pub(crate) fn get_mut(&mut self, vm: VmId) -> Option<&mut Departure> {
+        self.all.get_mut(&vm)
+    }
+
+    pub(crate) fn by_id(&mut self, id: MoveId) -> Option<&mut Departure> {
+        self.all.get_mut(&id.vm).filter(|departure| departure.id == id)
+    }
+
+    pub(crate) fn insert(&mut self, departure: Departure) {
+        self.all.insert(departure.id.vm, departure);
+    }
+
+    pub(crate) fn remove(&mut self, vm: VmId) -> Option<Departure> {
+        self.all.remove(&vm)
+    }
+
+    pub(crate) fn vms(&self) -> alloc::vec::Vec<VmId> {
+        self.all.keys().copied().collect()
+    }
+}
+
+/// What a source answers a destination that asks about an attempt it has no record of, once its
+/// hypervisor has been asked. `None`: nothing is certain, so nothing is said.
+pub(crate) fn answer_without_record(id: MoveId, copy: Copy, outgoing: bool) -> Option<Direct> {
+    match copy {
+        Copy::Running | Copy::Paused if !outgoing => Some(Direct::SourceKept { id }),
+        Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0 }),
+        _ => None,
+    }
+}

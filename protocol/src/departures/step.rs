@@ -1,0 +1,487 @@
+//! The transitions of a departure: what happened, and what follows from it.
+
+use alloc::{format, string::String};
+use core::time::Duration;
+
+use super::{Departure, Phase};
+use crate::{
+    config::Config,
+    effects::Effects,
+    ids::MoveId,
+    input::DepartureEvent,
+    journal::{Decided, Key, Value},
+    message::Direct,
+    output::{Escalation, NoticeKind, Output},
+    time::{Instant, milliseconds},
+    vm::Copy,
+};
+
+/// How often a reservation in use is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long a destination may take to answer before another one is tried.
+const RESERVE_WITHIN: Duration = Duration::from_secs(6);
+/// How long the hypervisor may take to start a migration before it is looked at.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+/// Time between two looks while an outcome is open.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a destination that does not answer is told that the VM stays here. After that it will
+/// ask by itself, and is answered from what the hypervisor shows.
+const TELL_KEPT_FOR: Duration = Duration::from_secs(5);
+/// Passes over memory without convergence before each step of escalation.
+const ESCALATE_EVERY: Duration = Duration::from_secs(8);
+/// Passes after which a guest counts as one that does not converge by itself.
+const PATIENT_PASSES: u32 = 4;
+
+/// What became of a departure in a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// It goes on.
+    No,
+    /// The VM has settled at its destination.
+    Settled {
+        /// How long the destination says that the guest stood still.
+        downtime_ms: u64,
+    },
+    /// The attempt is over and the VM is still here.
+    Failed(String),
+}
+
+impl Departure {
+    fn key(&self) -> Key {
+        Key::Departure(self.id)
+    }
+
+    fn persist(&self, fx: &mut Effects) {
+        fx.persist(&self.key(), &Value::Departure(self.record()));
+    }
+
+    fn tell(&self, fx: &mut Effects, kind: NoticeKind, text: String) {
+        fx.vm_notice(kind, self.id.vm, self.evacuation, text);
+    }
+
+    /// Asks the destination for room.
+    pub(crate) fn ask(&mut self, now: Instant, fx: &mut Effects) {
+        let since = match self.phase {
+            Phase::Reserving { since, .. } => since,
+            _ => now,
+        };
+        self.phase = Phase::Reserving { asked_at: now, since };
+        fx.send(
+            self.to,
+            Direct::Reserve {
+                id: self.id,
+                evacuation: self.evacuation,
+                vm: self.vm.clone(),
+                definition: self.definition.clone(),
+            },
+        );
+    }
+
+    /// The destination has answered.
+    pub(crate) fn answered(
+        &mut self,
+        now: Instant,
+        answer: Result<(), String>,
+        fx: &mut Effects,
+    ) -> Ended {
+        if !matches!(self.phase, Phase::Reserving { .. }) {
+            return Ended::No;
+        }
+        match answer {
+            Ok(()) => {
+                self.phase = Phase::Reserved;
+                self.renewed_at = now;
+                if !self.offline() {
+                    fx.out(Output::OpenMove { id: self.id, to: self.to, link: self.link });
+                }
+                fx.urgent();
+                Ended::No
+            }
+            Err(reason) => Ended::Failed(format!("the destination refused: {reason}")),
+        }
+    }
+
+    /// Starts the migration: intent first, then action.
+    pub(crate) fn begin(&mut self, now: Instant, start_ms: u64, fx: &mut Effects) {
+        self.start_ms = start_ms;
+        self.phase = Phase::Beginning { since: now };
+        self.persist(fx);
+        if self.offline() {
+            fx.out_after_durable(Output::Forget { id: self.id });
+            fx.out_after_durable(Output::Look { vm: self.id.vm });
+        } else {
+            let (vm, to) = (self.vm.clone(), self.to);
+            fx.out_after_durable(Output::BeginMove { id: self.id, vm, to });
+        }
+        self.tell(fx, NoticeKind::Vm, format!("{} starts to move", self.vm.name));
+        fx.urgent();
+    }
+
+    /// Takes in what the hypervisor or the carrier reports.
+    pub(crate) fn happened(
+        &mut self,
+        now: Instant,
+        event: DepartureEvent,
+        fx: &mut Effects,
+    ) -> Ended {
+        let open = matches!(
+            self.phase,
+            Phase::Beginning { .. } | Phase::Moving | Phase::Switching | Phase::Deciding { .. }
+        );
+        match event {
+            DepartureEvent::Definition(Ok(definition)) if self.phase == Phase::Reading => {
+                self.definition = Some(definition);
+                self.ask(now, fx);
+            }
+            DepartureEvent::Definition(Err(reason)) if self.phase == Phase::Reading => {
+                return Ended::Failed(format!("its definition could not be read: {reason}"));
+            }
+            DepartureEvent::OpenFailed(reason) if !open => {
+                self.keep(now, fx);
+                return Ended::Failed(format!("the carrier could not open the move: {reason}"));
+            }
+            DepartureEvent::Begun(Ok(())) if matches!(self.phase, Phase::Beginning { .. }) => {
+                self.phase = Phase::Moving;
+            }
+            DepartureEvent::Progress(progress) if open => {
+                self.progress = progress;
+                self.escalate(now, fx);
+            }
+            DepartureEvent::GuestPaused
+                if matches!(self.phase, Phase::Beginning { .. } | Phase::Moving) =>
+            {
+                self.phase = Phase::Switching;
+                self.paused_at = Some(now);
+                fx.out(Output::SetGuestPaused { id: self.id, paused: true });
+                fx.urgent();
+            }
+            DepartureEvent::GuestResumed if open => {
+                self.ran_on = true;
+                fx.out(Output::SetGuestPaused { id: self.id, paused: false });
+                self.decide(now, "the guest runs on at its source".into(), fx);
+            }
+            DepartureEvent::SourceGone if open && !self.ran_on => self.gone(now, fx),
+            DepartureEvent::SourceGone if open => {
+                self.decide(now, "the guest's process exited after it had run on here".into(), fx);
+            }
+            DepartureEvent::Begun(Err(reason)) | DepartureEvent::JobEnded(Err(reason)) if open => {
+                self.decide(now, reason, fx);
+            }
+            DepartureEvent::JobEnded(Ok(())) if open => {
+                self.decide(now, "the migration ended".into(), fx);
+            }
+            DepartureEvent::CarrierClosed(reason) if open => {
+                self.decide(now, format!("the carrier gave the move up: {reason}"), fx);
+            }
+            DepartureEvent::CarrierClosed(reason) | DepartureEvent::OpenFailed(reason)
+                if self.phase == Phase::Reserved =>
+            {
+                self.keep(now, fx);
+                return Ended::Failed(format!("the carrier gave the move up: {reason}"));
+            }
+            _ => {}
+        }
+        Ended::No
+    }
+
+    /// Opens the question of the outcome.
+    pub(crate) fn decide(&mut self, now: Instant, reason: String, fx: &mut Effects) {
+        let (since, there) = match &self.phase {
+            Phase::Deciding { since, there, .. } => (*since, *there),
+            _ => (now, None),
+        };
+        self.phase = Phase::Deciding { since, looked_at: now, there, reason };
+        fx.out(Output::Look { vm: self.id.vm });
+    }
+
+    /// The hypervisor here has said what it really has.
+    pub(crate) fn looked(
+        &mut self,
+        now: Instant,
+        copy: Copy,
+        outgoing: bool,
+        fx: &mut Effects,
+    ) -> Ended {
+        if self.offline() {
+            if matches!(self.phase, Phase::Beginning { .. } | Phase::Deciding { .. }) {
+                match copy {
+                    Copy::Absent => self.gone(now, fx),
+                    _ => self.decide(now, "its definition is still here".into(), fx),
+                }
+            }
+            return Ended::No;
+        }
+        let Phase::Deciding { since, there, reason, .. } = &self.phase else { return Ended::No };
+        let (since, there, reason) = (*since, *there, reason.clone());
+        match copy {
+            Copy::MovedAway => self.gone(now, fx),
+            Copy::Running | Copy::Paused if outgoing => self.phase = Phase::Moving,
+            Copy::Switching if outgoing => {
+                self.phase = Phase::Switching;
+                self.paused_at.get_or_insert(since);
+                fx.out(Output::SetGuestPaused { id: self.id, paused: true });
+            }
+            Copy::Running | Copy::Paused => {
+                self.keep(now, fx);
+                return Ended::Failed(reason);
+            }
+            // The hypervisor lost the job while the guest was paused: the destination knows more.
+            Copy::Switching => match there {
+                Some(Copy::Paused) => self.destroy(fx),
+                Some(Copy::Absent) => fx.out(Output::ResumeSource { id: self.id }),
+                _ => fx.send(self.to, Direct::Ask { id: self.id }),
+            },
+            Copy::Absent | Copy::ShutOff => {
+                let ours = self.decided == Decided::Destroying;
+                let handed_over = self.paused_at.is_some() && !self.ran_on;
+                match there {
+                    _ if ours => self.gone(now, fx),
+                    Some(Copy::Paused) if handed_over => self.gone(now, fx),
+                    Some(Copy::Absent) => {
+                        self.keep(now, fx);
+                        return Ended::Failed(format!("the VM shut down while it moved ({reason})"));
+                    }
+                    _ => fx.send(self.to, Direct::Ask { id: self.id }),
+                }
+            }
+            Copy::Incoming => {}
+        }
+        Ended::No
+    }
+
+    /// The destination has said what it really has.
+    pub(crate) fn destination_has(&mut self, now: Instant, copy: Copy, fx: &mut Effects) {
+        if let Phase::Deciding { there, looked_at, .. } = &mut self.phase {
+            *there = Some(copy);
+            *looked_at = now;
+            fx.out(Output::Look { vm: self.id.vm });
+        } else if matches!(self.phase, Phase::Gone { .. }) && copy == Copy::Absent {
+            self.tell(
+                fx,
+                NoticeKind::Alarm,
+                format!(
+                    "{} was complete at its destination and is not there any more: its host lost \
+                     it. Start it cold from its disk.",
+                    self.vm.name
+                ),
+            );
+        }
+    }
+
+    fn destroy(&mut self, fx: &mut Effects) {
+        self.decided = Decided::Destroying;
+        self.persist(fx);
+        fx.out_after_durable(Output::DestroySource { id: self.id });
+        fx.out_after_durable(Output::Look { vm: self.id.vm });
+    }
+
+    /// Nothing of the VM can run here any more: the commit. It is told at once, since it is a fact
+    /// of the world that no crash of this daemon can undo.
+    pub(crate) fn gone(&mut self, now: Instant, fx: &mut Effects) {
+        assert!(self.decided != Decided::Kept, "an attempt that was kept cannot be gone");
+        self.decided = Decided::Gone;
+        self.phase = Phase::Gone { told_at: now, since: now };
+        self.tell_gone(now, fx);
+        self.persist(fx);
+        fx.urgent();
+    }
+
+    fn tell_gone(&self, now: Instant, fx: &mut Effects) {
+        let paused_ms = self.paused_at.map_or(0, |at| milliseconds(now.since(at)));
+        fx.send(self.to, Direct::SourceGone { id: self.id, paused_ms });
+    }
+
+    /// The VM stays here: what arrived there must go.
+    pub(crate) fn keep(&mut self, now: Instant, fx: &mut Effects) {
+        assert!(self.decided != Decided::Gone, "an attempt that is gone cannot be kept");
+        if self.begun() {
+            self.decided = Decided::Kept;
+            self.persist(fx);
+        }
+        self.phase = Phase::Kept { told_at: now, since: now };
+        fx.out(Output::CloseMove { id: self.id });
+        fx.send_after_durable(self.to, Direct::SourceKept { id: self.id });
+        fx.urgent();
+    }
+
+    /// The destination says that the VM has settled there.
+    pub(crate) fn settled(&mut self, downtime_ms: u64, fx: &mut Effects) -> Ended {
+        if !self.begun() || self.decided == Decided::Kept {
+            self.tell(
+                fx,
+                NoticeKind::Alarm,
+                format!(
+                    "{} is said to run at its destination, but this host has not given it away: \
+                     check both hosts by hand",
+                    self.vm.name
+                ),
+            );
+            return Ended::No;
+        }
+        fx.erase(&self.key());
+        fx.out(Output::CloseMove { id: self.id });
+        if !self.offline() {
+            fx.out(Output::Forget { id: self.id });
+        }
+        fx.send_after_durable(self.to, Direct::Closed { id: self.id });
+        fx.urgent();
+        Ended::Settled { downtime_ms }
+    }
+
+    /// Time has passed. `destination_up`: it is heard; `destination_lost`: it is silent while
+    /// others at its site are heard, so it is not merely cut off.
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        destination_up: bool,
+        destination_lost: bool,
+        fx: &mut Effects,
+    ) -> Ended {
+        match &mut self.phase {
+            Phase::Reserving { asked_at, since } => {
+                if destination_lost || now.since(*since) > RESERVE_WITHIN {
+                    let id = self.id;
+                    fx.send(self.to, Direct::SourceKept { id });
+                    return Ended::Failed("the destination does not answer".into());
+                }
+                if now.since(*asked_at) >= config.resend {
+                    self.ask(now, fx);
+                }
+            }
+            Phase::Beginning { since } if now.since(*since) > BEGIN_WITHIN => {
+                self.decide(now, "the hypervisor did not say that it started".into(), fx);
+            }
+            Phase::Deciding { looked_at, .. } if now.since(*looked_at) >= LOOK_EVERY => {
+                *looked_at = now;
+                fx.out(Output::Look { vm: self.id.vm });
+                fx.send(self.to, Direct::Ask { id: self.id });
+            }
+            Phase::Gone { told_at, .. } if now.since(*told_at) >= config.resend => {
+                *told_at = now;
+                self.tell_gone(now, fx);
+            }
+            Phase::Kept { told_at, since } if now.since(*told_at) >= config.resend => {
+                if now.since(*since) > TELL_KEPT_FOR || !destination_up {
+                    fx.erase(&self.key());
+                    return Ended::Failed(String::new());
+                }
+                *told_at = now;
+                fx.send(self.to, Direct::SourceKept { id: self.id });
+            }
+            _ => {}
+        }
+        self.give_up_on_lost(now, destination_lost, fx);
+        let renews = matches!(
+            self.phase,
+            Phase::Reserved | Phase::Beginning { .. } | Phase::Moving | Phase::Switching
+        );
+        if renews && now.since(self.renewed_at) >= RENEW_EVERY {
+            self.renewed_at = now;
+            fx.send(self.to, Direct::Renew { id: self.id });
+        }
+        Ended::No
+    }
+
+    fn give_up_on_lost(&mut self, now: Instant, lost: bool, fx: &mut Effects) {
+        if !lost || self.giving_up {
+            return;
+        }
+        match self.phase {
+            Phase::Reserved => {
+                self.giving_up = true;
+                self.keep(now, fx);
+            }
+            Phase::Beginning { .. } | Phase::Moving => self.abort(fx),
+            _ => {}
+        }
+    }
+
+    /// Gives the migration up; what really happened shows in the events that follow.
+    pub(crate) fn abort(&mut self, fx: &mut Effects) {
+        self.giving_up = true;
+        fx.out(Output::AbortMove { id: self.id });
+    }
+
+    /// Goes one step further for a guest that does not converge, within its policy.
+    fn escalate(&mut self, now: Instant, fx: &mut Effects) {
+        let late = self.progress.pass >= PATIENT_PASSES
+            && now.since(self.escalated_at) >= ESCALATE_EVERY;
+        if self.phase != Phase::Moving || !late {
+            return;
+        }
+        let policy = &self.vm.policy;
+        let longest = policy.max_downtime_escalated_ms;
+        let steps = [
+            (longest > policy.max_downtime_ms).then_some(Escalation::Downtime(longest)),
+            policy.post_copy.then_some(Escalation::PostCopy),
+            policy.stop_and_copy.then_some(Escalation::StopAndCopy),
+        ];
+        let Some((index, step)) = steps
+            .into_iter()
+            .enumerate()
+            .skip(self.escalated.into())
+            .find_map(|(index, step)| Some((index, step?)))
+        else {
+            return;
+        };
+        self.escalated = u8::try_from(index + 1).unwrap_or(u8::MAX);
+        self.escalated_at = now;
+        let what = match step {
+            Escalation::Downtime(ms) => format!("a pause of up to {ms} ms is allowed"),
+            Escalation::PostCopy => "it switches to post-copy".into(),
+            Escalation::StopAndCopy => "it is paused and the rest copied".into(),
+        };
+        self.tell(
+            fx,
+            NoticeKind::Vm,
+            format!(
+                "{} does not converge after {} passes over its memory: {what}",
+                self.vm.name, self.progress.pass
+            ),
+        );
+        fx.out(Output::Escalate { id: self.id, step });
+    }
+}
+
+/// A departure found in the journal when the daemon starts: the hypervisor decides what it is.
+pub(crate) fn restored(
+    now: Instant,
+    id: MoveId,
+    record: crate::journal::DepartureRecord,
+    fx: &mut Effects,
+) -> Departure {
+    let phase = match record.decided {
+        Decided::Gone => Phase::Gone { told_at: Instant::default(), since: now },
+        Decided::Kept => Phase::Kept { told_at: Instant::default(), since: now },
+        Decided::Open | Decided::Destroying => {
+            fx.out(Output::Look { vm: id.vm });
+            Phase::Deciding {
+                since: now,
+                looked_at: now,
+                there: None,
+                reason: "the daemon restarted".into(),
+            }
+        }
+    };
+    Departure {
+        id,
+        to: record.to,
+        link: record.link,
+        evacuation: record.evacuation,
+        vm: record.vm,
+        phase,
+        progress: Default::default(),
+        start_ms: record.start_ms,
+        attempts: record.attempts,
+        definition: None,
+        decided: record.decided,
+        paused_at: None,
+        ran_on: false,
+        giving_up: false,
+        renewed_at: now,
+        weight: 0,
+        escalated: 0,
+        escalated_at: now,
+    }
+}

@@ -1,0 +1,190 @@
+//! Who is who: the nodes, sites and links that the cluster file lists.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use crate::{
+    ids::{LinkId, NodeId, SiteId, link_name},
+    units::BytesPerSec,
+};
+
+/// A listed node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeEntry {
+    /// Its name.
+    pub name: String,
+    /// The site that it stands in.
+    pub site: SiteId,
+}
+
+/// A link and what is configured of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkEntry {
+    /// Its name, `a>b` or `a>b+c`.
+    pub name: String,
+    /// The sending site.
+    pub from: SiteId,
+    /// The receiving sites, whose nodes issue its tokens.
+    pub to: Vec<SiteId>,
+    /// Never believe in more than this, if set.
+    pub ceiling: Option<BytesPerSec>,
+    /// First guess of the capacity.
+    pub initial: BytesPerSec,
+    /// Thousandths of the capacity that stay free for gossip and production.
+    pub reserve_permille: u16,
+}
+
+/// A link as the cluster file gives it.
+#[derive(Debug, Clone)]
+pub struct LinkSpec {
+    /// Name of the sending site.
+    pub from: String,
+    /// Names of the receiving sites.
+    pub to: Vec<String>,
+    /// See [`LinkEntry::ceiling`].
+    pub ceiling: Option<BytesPerSec>,
+    /// See [`LinkEntry::initial`].
+    pub initial: BytesPerSec,
+    /// See [`LinkEntry::reserve_permille`].
+    pub reserve_permille: u16,
+}
+
+/// First guess of the capacity of a link of which nothing is configured: 100 Mbit/s.
+pub const DEFAULT_INITIAL: BytesPerSec = BytesPerSec::from_bits(100_000_000);
+/// Default reserve, in thousandths of the capacity.
+pub const DEFAULT_RESERVE_PERMILLE: u16 = 50;
+
+/// All that the cluster file lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directory {
+    nodes: BTreeMap<NodeId, NodeEntry>,
+    sites: BTreeMap<SiteId, String>,
+    links: BTreeMap<LinkId, LinkEntry>,
+}
+
+impl Directory {
+    /// Makes a directory of `(node name, site name)` pairs and the links that are configured.
+    /// A pair of sites that no configured link joins gets a link with defaults.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong: names twice, or a link with unknown or equal sites.
+    pub fn new(nodes: &[(String, String)], links: &[LinkSpec]) -> Result<Self, String> {
+        let mut directory = Self::default();
+        for (name, site) in nodes {
+            let site_id = SiteId::of(site);
+            let known = directory.sites.entry(site_id).or_insert_with(|| site.clone());
+            if known != site {
+                return Err(format!("the site names {known:?} and {site:?} collide: rename one"));
+            }
+            let entry = NodeEntry { name: name.clone(), site: site_id };
+            if let Some(other) = directory.nodes.insert(NodeId::of(name), entry) {
+                return Err(format!("node {:?} is listed twice", other.name));
+            }
+        }
+        for spec in links {
+            directory.add_link(spec)?;
+        }
+        let sites: Vec<String> = directory.sites.values().cloned().collect();
+        for from in &sites {
+            for to in &sites {
+                if from != to && directory.link_between(SiteId::of(from), SiteId::of(to)).is_none()
+                {
+                    directory.add_link(&LinkSpec {
+                        from: from.clone(),
+                        to: alloc::vec![to.clone()],
+                        ceiling: None,
+                        initial: DEFAULT_INITIAL,
+                        reserve_permille: DEFAULT_RESERVE_PERMILLE,
+                    })?;
+                }
+            }
+        }
+        Ok(directory)
+    }
+
+    fn add_link(&mut self, spec: &LinkSpec) -> Result<(), String> {
+        let mut to: Vec<&str> = spec.to.iter().map(String::as_str).collect();
+        to.sort_unstable();
+        let name = link_name(&spec.from, &to);
+        for site in to.iter().copied().chain([spec.from.as_str()]) {
+            if !self.sites.contains_key(&SiteId::of(site)) {
+                return Err(format!("link {name} names the site {site:?}, in which no node stands"));
+            }
+        }
+        if to.is_empty() || to.contains(&spec.from.as_str()) {
+            return Err(format!("link {name} must lead from one site to others"));
+        }
+        let from = SiteId::of(&spec.from);
+        if let Some(site) = to.iter().find(|site| self.link_between(from, SiteId::of(site)).is_some())
+        {
+            return Err(format!("two links lead from {:?} to {site:?}", spec.from));
+        }
+        let entry = LinkEntry {
+            from,
+            to: to.iter().map(|site| SiteId::of(site)).collect(),
+            ceiling: spec.ceiling,
+            initial: spec.initial,
+            reserve_permille: spec.reserve_permille.min(900),
+            name,
+        };
+        self.links.insert(LinkId::of(&entry.name), entry);
+        Ok(())
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &NodeEntry)> {
+        self.nodes.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// A node, if it is listed.
+    pub fn node(&self, id: NodeId) -> Option<&NodeEntry> {
+        self.nodes.get(&id)
+    }
+
+    /// A node's name, or its id in hexadecimal if it is not listed.
+    pub fn name(&self, id: NodeId) -> String {
+        self.nodes.get(&id).map_or_else(|| format!("{:016x}", id.0), |entry| entry.name.clone())
+    }
+
+    /// All sites with their names.
+    pub fn sites(&self) -> impl Iterator<Item = (SiteId, &str)> {
+        self.sites.iter().map(|(id, name)| (*id, name.as_str()))
+    }
+
+    /// A site's name, or its id in hexadecimal if no node stands in it.
+    pub fn site_name(&self, id: SiteId) -> String {
+        self.sites.get(&id).cloned().unwrap_or_else(|| format!("{:016x}", id.0))
+    }
+
+    /// The site of a node.
+    pub fn site_of(&self, id: NodeId) -> Option<SiteId> {
+        self.nodes.get(&id).map(|entry| entry.site)
+    }
+
+    /// All links, by id.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &LinkEntry)> {
+        self.links.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// A link, if it is listed.
+    pub fn link(&self, id: LinkId) -> Option<&LinkEntry> {
+        self.links.get(&id)
+    }
+
+    /// The link from one site to another.
+    pub fn link_between(&self, from: SiteId, to: SiteId) -> Option<LinkId> {
+        self.links
+            .iter()
+            .find(|(_, entry)| entry.from == from && entry.to.contains(&to))
+            .map(|(id, _)| *id)
+    }
+
+    /// The nodes at the receiving end of a link: those that may issue its tokens.
+    pub fn receivers(&self, link: LinkId) -> Vec<NodeId> {
+        let Some(entry) = self.links.get(&link) else { return Vec::new() };
+        self.nodes
+            .iter()
+            .filter(|(_, node)| entry.to.contains(&node.site))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}

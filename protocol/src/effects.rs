@@ -1,0 +1,71 @@
+//! What one step of the node wants done, collected while it runs.
+
+use alloc::{
+    string::String,
+    vec::Vec,
+};
+
+use crate::{
+    ids::{EvacuationId, NodeId, VmId},
+    journal::{Change, Key, Value, change},
+    message::{Direct, Message},
+    output::{Notice, NoticeKind, Output},
+    wire,
+};
+
+/// The collector. The node turns it into outputs at the end of the step.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) now: Vec<Output>,
+    pub(crate) after_durable: Vec<Output>,
+    pub(crate) urgent: bool,
+}
+
+impl Effects {
+    pub(crate) fn out(&mut self, output: Output) {
+        self.now.push(output);
+    }
+
+    /// Done only once everything that this step persists is durable.
+    pub(crate) fn out_after_durable(&mut self, output: Output) {
+        self.after_durable.push(output);
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, message: Direct) {
+        self.now.push(Output::Send { to, bytes: wire::encode(&Message::Direct(message)) });
+    }
+
+    pub(crate) fn send_after_durable(&mut self, to: NodeId, message: Direct) {
+        let bytes = wire::encode(&Message::Direct(message));
+        self.after_durable.push(Output::Send { to, bytes });
+    }
+
+    pub(crate) fn persist(&mut self, key: &Key, value: &Value) {
+        self.changes.push(change(key, Some(value)));
+    }
+
+    pub(crate) fn erase(&mut self, key: &Key) {
+        self.changes.push(change(key, None));
+    }
+
+    pub(crate) fn notice(&mut self, kind: NoticeKind, text: String) {
+        self.now.push(Output::Notice(Notice { kind, vm: None, evacuation: None, text }));
+    }
+
+    pub(crate) fn vm_notice(
+        &mut self,
+        kind: NoticeKind,
+        vm: VmId,
+        evacuation: EvacuationId,
+        text: String,
+    ) {
+        let (vm, evacuation) = (Some(vm), Some(evacuation));
+        self.now.push(Output::Notice(Notice { kind, vm, evacuation, text }));
+    }
+
+    /// The next heartbeat goes out as soon as spacing allows.
+    pub(crate) fn urgent(&mut self) {
+        self.urgent = true;
+    }
+}

@@ -1,0 +1,214 @@
+//! Evacuations: started anywhere, known everywhere, cancelled anywhere.
+//!
+//! A record has two parts with their own rules. Its terms are written once, where it starts, and
+//! never change. Its state only moves forward: active, cancelled. So records merge by taking the
+//! later state, and an old message never revives what was cancelled.
+//!
+//! Two evacuations that cover the same host do not fight: the one that started first (by id where
+//! that is equal) moves the host's VMs, the other one counts their arrival as its own.
+
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::Directory,
+    ids::{EvacuationId, NodeId, SiteId},
+    time::{Instant, milliseconds},
+};
+
+/// Most evacuations that one node remembers.
+const REMEMBERED: usize = 64;
+/// Most evacuations in one heartbeat.
+const GOSSIPED: usize = 8;
+
+/// Whether an evacuation still wants anything done. Later variants win a merge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    /// VMs leave.
+    Active,
+    /// No further VM starts; moves under way end by themselves.
+    Cancelled,
+    /// No further VM starts; moves under way are given up.
+    Aborted,
+}
+
+/// An evacuation as it travels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub id: EvacuationId,
+    /// Where it was started.
+    pub initiator: NodeId,
+    /// Sites to be emptied.
+    pub from_sites: Vec<SiteId>,
+    /// Hosts to be emptied, besides those sites.
+    pub from_hosts: Vec<NodeId>,
+    /// Where the VMs go.
+    pub to: Vec<SiteId>,
+    /// How long ago it started, in milliseconds, when this was sent.
+    pub age_ms: u64,
+    /// Deadline, in milliseconds after the start.
+    pub deadline_ms: Option<u64>,
+    /// How far it is.
+    pub state: State,
+}
+
+impl Record {
+    /// Whether it empties this host.
+    pub fn covers(&self, node: NodeId, site: SiteId) -> bool {
+        self.from_sites.contains(&site) || self.from_hosts.contains(&node)
+    }
+
+    /// Whether it empties exactly what `other` does, towards the same sites.
+    pub fn same_terms(&self, other: &Record) -> bool {
+        (&self.from_sites, &self.from_hosts, &self.to)
+            == (&other.from_sites, &other.from_hosts, &other.to)
+    }
+}
+
+/// An evacuation as this node remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Its terms and state; `age_ms` is as of `started_at`'s making and not kept up.
+    pub record: Record,
+    /// When it started, by this node's clock.
+    pub started_at: Instant,
+}
+
+impl Known {
+    /// How long ago it started.
+    pub fn age(&self, now: Instant) -> Duration {
+        now.since(self.started_at)
+    }
+
+    /// What is left until its deadline; `None` without one.
+    pub fn time_left(&self, now: Instant) -> Option<Duration> {
+        let deadline = Duration::from_millis(self.record.deadline_ms?);
+        Some(deadline.saturating_sub(self.age(now)))
+    }
+}
+
+/// All evacuations that this node knows.
+#[derive(Debug, Clone, Default)]
+pub struct Evacuations {
+    known: BTreeMap<EvacuationId, Known>,
+}
+
+impl Evacuations {
+    /// Takes in a record. Returns whether anything was new.
+    pub fn merge(&mut self, now: Instant, record: &Record) -> bool {
+        if let Some(known) = self.known.get_mut(&record.id) {
+            let news = record.state > known.record.state;
+            known.record.state = known.record.state.max(record.state);
+            return news;
+        }
+        let age = Duration::from_millis(record.age_ms);
+        let started_at = Instant(now.0.saturating_sub(crate::time::nanoseconds(age)));
+        self.known.insert(record.id, Known { record: record.clone(), started_at });
+        if self.known.len() > REMEMBERED {
+            let oldest = self
+                .known
+                .iter()
+                .filter(|(_, known)| known.record.state != State::Active)
+                .min_by_key(|(_, known)| known.started_at)
+                .map(|(id, _)| *id);
+            if let Some(id) = oldest {
+                self.known.remove(&id);
+            }
+        }
+        true
+    }
+
+    /// One evacuation.
+    pub fn get(&self, id: EvacuationId) -> Option<&Known> {
+        self.known.get(&id)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Known> {
+        self.known.values()
+    }
+
+    /// Those that still want VMs to leave, first started first.
+    pub fn active(&self) -> Vec<&Known> {
+        let mut active: Vec<&Known> =
+            self.known.values().filter(|known| known.record.state == State::Active).collect();
+        active.sort_by_key(|known| (known.started_at, known.record.id));
+        active
+    }
+
+    /// The evacuation that moves this host's VMs now.
+    pub fn covering(&self, node: NodeId, site: SiteId) -> Option<&Known> {
+        // By id alone: start times are each node's own reckoning, and all must choose the same.
+        self.known
+            .values()
+            .filter(|known| known.record.state == State::Active)
+            .find(|known| known.record.covers(node, site))
+    }
+
+    /// The active evacuation into which this one is merged: an earlier one with the same terms.
+    pub fn merged_into(&self, id: EvacuationId) -> Option<EvacuationId> {
+        let record = &self.known.get(&id)?.record;
+        self.known
+            .values()
+            .map(|known| &known.record)
+            .find(|other| {
+                other.id < id && other.state == State::Active && other.same_terms(record)
+            })
+            .map(|other| other.id)
+    }
+
+    /// Records for the next heartbeat: the active ones and the latest of the others.
+    pub fn gossip(&self, now: Instant) -> Vec<Record> {
+        let mut latest: Vec<&Known> = self.known.values().collect();
+        latest.sort_by_key(|known| {
+            (known.record.state != State::Active, core::cmp::Reverse(known.started_at))
+        });
+        latest
+            .into_iter()
+            .take(GOSSIPED)
+            .map(|known| Record { age_ms: milliseconds(known.age(now)), ..known.record.clone() })
+            .collect()
+    }
+
+    /// Why an evacuation with these terms makes no sense here and now; empty if it does.
+    pub fn refusals(
+        directory: &Directory,
+        from_sites: &[SiteId],
+        from_hosts: &[NodeId],
+        to: &[SiteId],
+        deadline_ms: Option<u64>,
+    ) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if from_sites.is_empty() && from_hosts.is_empty() {
+            reasons.push("nothing to evacuate is named: give at least one site or host".into());
+        }
+        if to.is_empty() {
+            reasons.push("no destination is named: give at least one site".into());
+        }
+        for site in to {
+            if from_sites.contains(site) {
+                let name = directory.site_name(*site);
+                reasons.push(alloc::format!(
+                    "the destination {name} is itself to be evacuated: name another site"
+                ));
+            }
+        }
+        for host in from_hosts {
+            if let Some(site) = directory.site_of(*host)
+                && to.contains(&site)
+            {
+                reasons.push(alloc::format!(
+                    "host {} stands in the destination site {}: name another site",
+                    directory.name(*host),
+                    directory.site_name(site)
+                ));
+            }
+        }
+        if deadline_ms == Some(0) {
+            reasons.push("the deadline is already past".into());
+        }
+        reasons
+    }
+}

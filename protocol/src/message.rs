@@ -1,0 +1,316 @@
+//! What nodes say to each other.
+//!
+//! A heartbeat says all that every node needs; a direct message concerns two. Every message may be
+//! lost, repeated, late or out of order: each is either a newer version of something with one
+//! writer, or asks for something that is safe to ask twice.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    evacuation::Record,
+    ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, VmId},
+    tokens::{Acceptance, HandOn, Table},
+    units::BytesPerSec,
+    vm::{Copy, Outcome, RunState, Vm},
+};
+
+/// Anything that travels between nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// For all.
+    Heartbeat(Heartbeat),
+    /// For all.
+    Inventory(Inventory),
+    /// For one.
+    Direct(Direct),
+}
+
+/// What every node says of itself, about twice a second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The speaker's life.
+    pub incarnation: Incarnation,
+    /// Number of this heartbeat in that life, from 1.
+    pub number: u64,
+    /// The speaker stops on purpose after this.
+    pub leaving: bool,
+    /// What it last heard of the others.
+    pub echoes: Vec<Echo>,
+    /// Its host.
+    pub host: HostReport,
+    /// Its traffic on each link that it uses.
+    pub links: Vec<LinkReport>,
+    /// What it still has to move.
+    pub queue: QueueReport,
+    /// What it grants as an issuer.
+    pub tables: Vec<Table>,
+    /// Which tables it goes by as a sender.
+    pub accepted: Vec<Acceptance>,
+    /// What it believes of the capacity of links.
+    pub capacities: Vec<CapacityGossip>,
+    /// Evacuations that it knows.
+    pub evacuations: Vec<Record>,
+}
+
+/// The newest heartbeat that the speaker heard of another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    /// Whose heartbeat.
+    pub node: NodeId,
+    /// In which life.
+    pub incarnation: Incarnation,
+    /// Its number.
+    pub number: u64,
+    /// How long ago it was heard, in microseconds of the speaker's clock.
+    pub held_us: u64,
+}
+
+/// State of a host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Memory for VMs, bytes.
+    pub memory_total: u64,
+    /// Of that, neither used nor reserved, bytes.
+    pub memory_free: u64,
+    /// Processors.
+    pub processors: u32,
+    /// Idle share of the processors, thousandths.
+    pub cpu_free_permille: u16,
+    /// How long the host can still run, in milliseconds; `None` if unknown.
+    pub runtime_left_ms: Option<u64>,
+    /// Bytes per second sent on the NIC.
+    pub nic_sent: BytesPerSec,
+    /// Bytes per second received on the NIC.
+    pub nic_received: BytesPerSec,
+    /// Speed of the NIC; zero if unknown.
+    pub nic_speed: BytesPerSec,
+    /// Whether its hypervisor answers.
+    pub hypervisor_up: bool,
+    /// Whether it takes arrivals: not while it is itself evacuated or damaged.
+    pub takes_arrivals: bool,
+}
+
+/// What kept a sender from sending more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeldBack {
+    /// It had nothing to send.
+    #[default]
+    Idle,
+    /// Its tokens.
+    Tokens,
+    /// The link: tokens were there, but the streams took no more.
+    Link,
+    /// The source: the hypervisor or the guest gave no more.
+    Source,
+}
+
+/// A host's traffic on one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// The link.
+    pub link: LinkId,
+    /// Bytes per second put on it by this host.
+    pub sent: BytesPerSec,
+    /// Bytes per second that arrived here from it.
+    pub arrived: BytesPerSec,
+    /// What held this host's sending back.
+    pub held_back: HeldBack,
+    /// Tokens that it may use now.
+    pub tokens: u16,
+}
+
+/// What a host still has to move.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueReport {
+    /// VMs that still have to leave and can.
+    pub vms: u32,
+    /// VMs that have to leave and cannot, for now.
+    pub stuck: u32,
+    /// Bytes that still have to leave.
+    pub bytes: u64,
+    /// VMs whose whereabouts are not certain.
+    pub unknown: u32,
+    /// The VMs under way and the next ones, in detail.
+    pub head: Vec<HeadVm>,
+}
+
+/// How far one VM is on its way, as the schedule needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// The guest is paused; the last bytes are on their way.
+    Switching,
+    /// Its memory is being copied.
+    Moving,
+    /// Its destination is set aside.
+    Reserved,
+    /// It waits.
+    Queued,
+}
+
+/// One VM at the head of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadVm {
+    /// The VM.
+    pub vm: VmId,
+    /// The evacuation that moves it.
+    pub evacuation: EvacuationId,
+    /// The link that it takes, or would take.
+    pub link: LinkId,
+    /// How far it is.
+    pub stage: Stage,
+    /// Priority class, 100 first.
+    pub priority: u8,
+    /// Bytes still to be sent.
+    pub bytes: u64,
+    /// Bytes per second that it dirties.
+    pub dirty_rate: u64,
+    /// The rate below which it must not start, bytes per second.
+    pub floor: BytesPerSec,
+    /// The most that its source can send, bytes per second; zero if unknown.
+    pub most: BytesPerSec,
+    /// Where it goes, once that is settled.
+    pub to: Option<NodeId>,
+}
+
+/// What a node believes of a link's capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapacityGossip {
+    /// The link.
+    pub link: LinkId,
+    /// The estimate.
+    pub capacity: BytesPerSec,
+    /// Higher is newer. Ties go to the higher estimate.
+    pub epoch: u64,
+}
+
+/// All VMs of a host, in one of several parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The speaker's life.
+    pub incarnation: Incarnation,
+    /// Version of the whole; parts of one version belong together.
+    pub version: u64,
+    /// Number of this part, from 0.
+    pub part: u16,
+    /// Parts in all.
+    pub parts: u16,
+    /// The VMs of this part.
+    pub vms: Vec<InventoryVm>,
+    /// Moves completed for the evacuations that are not over yet.
+    pub outcomes: Vec<(EvacuationId, Outcome)>,
+}
+
+/// One VM of an inventory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryVm {
+    /// The VM.
+    pub vm: Vm,
+    /// Where it is in its move, in words a person reads.
+    pub state: VmState,
+    /// Bytes still to be sent, if it is to leave.
+    pub remaining: u64,
+    /// Why it does not move, all reasons.
+    pub reasons: Vec<String>,
+}
+
+/// A VM's place in its lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VmState {
+    /// No evacuation concerns it.
+    Resting,
+    /// It waits for its turn.
+    Queued,
+    /// Its destination is set aside.
+    Reserved,
+    /// Its memory is being copied.
+    Moving,
+    /// It is paused for the switchover.
+    Switching,
+    /// It has left; the destination has not yet said that it runs there.
+    Committing,
+    /// It failed and will be tried again.
+    Failed,
+    /// Nobody can say for certain where it is.
+    Unknown,
+    /// This is an arrival that is not complete or not yet resumed.
+    Arriving,
+}
+
+/// What concerns two nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direct {
+    /// Source to destination: may this VM come?
+    Reserve {
+        /// The attempt.
+        id: MoveId,
+        /// The evacuation.
+        evacuation: EvacuationId,
+        /// What comes.
+        vm: Vm,
+        /// For a shut-off VM: its definition.
+        definition: Option<String>,
+    },
+    /// Destination to source: the answer.
+    Reserved {
+        /// The attempt.
+        id: MoveId,
+        /// `Ok`, or why not.
+        answer: Result<(), String>,
+    },
+    /// Source to destination: the reservation is still wanted.
+    Renew {
+        /// The attempt.
+        id: MoveId,
+    },
+    /// Source to destination, the commit: nothing of the VM can run at the source any more.
+    SourceGone {
+        /// The attempt.
+        id: MoveId,
+        /// How long the guest had been paused when this was sent, in milliseconds.
+        paused_ms: u64,
+    },
+    /// Source to destination: the VM stays at the source; destroy what arrived.
+    SourceKept {
+        /// The attempt.
+        id: MoveId,
+    },
+    /// Destination to source: it runs here (or rests here, if it was paused or shut off).
+    Settled {
+        /// The attempt.
+        id: MoveId,
+        /// How long the guest stood still, as far as the destination knows, in milliseconds.
+        downtime_ms: u64,
+    },
+    /// Destination to source: nothing of that attempt is here any more.
+    Discarded {
+        /// The attempt.
+        id: MoveId,
+    },
+    /// Source to destination: the source knows that it is settled; forget the attempt.
+    Closed {
+        /// The attempt.
+        id: MoveId,
+    },
+    /// Either to the other: what do you really have?
+    Ask {
+        /// The attempt.
+        id: MoveId,
+    },
+    /// The answer to [`Direct::Ask`] of a source.
+    DestinationHas {
+        /// The attempt.
+        id: MoveId,
+        /// What is there.
+        copy: Copy,
+    },
+    /// Sender to sender on one site: the rest of a lease.
+    HandOn(HandOn),
+}
+
+impl RunState {
+    /// Whether the VM must be resumed after it arrived.
+    pub fn resumes(self) -> bool {
+        self == RunState::Running
+    }
+}

@@ -1,0 +1,518 @@
+//! Taking in what happened.
+
+use alloc::format;
+
+use super::{KnownInventory, Node};
+use crate::{
+    arrivals::Room,
+    command::Command,
+    departures::{answer_without_record, step::Ended},
+    effects::Effects,
+    evacuation::{Evacuations, Record, State},
+    ids::{MoveId, NodeId, VmId},
+    input::Input,
+    journal::{Key, Value},
+    membership::{Liveness, Stale},
+    message::{Direct, Heartbeat, Inventory, Message},
+    output::{NoticeKind, Output},
+    time::Instant,
+    vm::{Copy, Outcome, RunState, Vm},
+    wire,
+};
+
+/// Most VMs that one part of an inventory may hold.
+pub(super) const INVENTORY_PART: usize = 100;
+
+impl Node {
+    pub(super) fn absorb(&mut self, now: Instant, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Wake => {}
+            Input::Received { from, bytes } => self.received(now, from, &bytes, fx),
+            Input::Durable(sequence) => self.durable(sequence),
+            Input::Command(command) => self.command(now, command, fx),
+            Input::Host(sample) => self.host = sample,
+            Input::Vms(vms) => self.listed(vms),
+            Input::HypervisorDown(reason) => {
+                if self.hypervisor_down.is_none() {
+                    fx.notice(
+                        NoticeKind::Member,
+                        format!("the hypervisor here does not answer ({reason}); waiting for it"),
+                    );
+                }
+                self.hypervisor_down = Some(reason);
+            }
+            Input::Link(sample) => {
+                self.samples.insert(sample.link, sample);
+            }
+            Input::Looked { vm, copy, outgoing } => self.looked(now, vm, copy, outgoing, fx),
+            Input::Departure(id, event) => {
+                if let Some(departure) = self.departures.by_id(id) {
+                    let ended = departure.happened(now, event, fx);
+                    self.departure_ended(now, id.vm, ended, fx);
+                }
+            }
+            Input::Arrival(id, event) => {
+                if let Some(arrival) = self.arrivals.by_id(id)
+                    && arrival.happened(now, event, fx)
+                {
+                    self.arrivals.remove(id.vm);
+                }
+            }
+        }
+    }
+
+    fn listed(&mut self, vms: alloc::vec::Vec<Vm>) {
+        self.hypervisor_down = None;
+        self.vms.clear();
+        for mut vm in vms {
+            if vm.state != RunState::ShutOff {
+                self.given_away.remove(&vm.id);
+            } else if self.given_away.contains(&vm.id) {
+                // Remains of a VM that runs elsewhere are not a VM of this host.
+                continue;
+            }
+            if let Some(departure) = self.departures.get(vm.id) {
+                // A guest that is paused for its switchover is still one that runs.
+                vm.state = departure.vm.state;
+            }
+            self.vms.insert(vm.id, vm);
+        }
+        let (vms, setbacks) = (&self.vms, &mut self.setbacks);
+        setbacks.retain(|vm, _| vms.contains_key(vm));
+    }
+
+    fn reject(&self, from: NodeId, why: &str, fx: &mut Effects) {
+        let name = self.directory.name(from);
+        fx.notice(NoticeKind::Rejected, format!("a message from {name} was refused: {why}"));
+    }
+
+    fn received(&mut self, now: Instant, from: NodeId, bytes: &[u8], fx: &mut Effects) {
+        if self.directory.node(from).is_none() || from == self.me {
+            return self.reject(from, "the sender is not another listed node", fx);
+        }
+        match wire::decode::<Message>(bytes) {
+            Err(error) => self.reject(from, &format!("{error}"), fx),
+            Ok(Message::Heartbeat(heartbeat)) => self.heard(now, from, heartbeat, fx),
+            Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory),
+            Ok(Message::Direct(direct)) => self.direct(now, from, direct, fx),
+        }
+    }
+
+    fn heard(&mut self, now: Instant, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
+        match self.membership.heard(now, from, heartbeat.clone()) {
+            Ok(()) => {}
+            // Repeats and overtaken heartbeats are what networks do.
+            Err(Stale::OldNumber) => return,
+            Err(Stale::FormerLife) => {
+                return self.reject(from, "it is of a former life of that node", fx);
+            }
+        }
+        for record in &heartbeat.evacuations {
+            self.learn_evacuation(now, record, fx);
+        }
+        for gossip in &heartbeat.capacities {
+            if let Some(capacity) = self.capacities.get_mut(&gossip.link) {
+                capacity.adopt(gossip);
+            }
+        }
+        let me = (self.me, self.incarnation);
+        for accepted in &heartbeat.accepted {
+            if let Some(issuer) = self.issuers.get_mut(&accepted.link) {
+                issuer.accepted(from, me, accepted);
+            }
+        }
+        let is_issuer_of = |link| self.directory.receivers(link).contains(&from);
+        for table in heartbeat.tables.iter().filter(|table| is_issuer_of(table.link)) {
+            let Some(holder) = self.holders.get_mut(&table.link) else { continue };
+            let before = holder.usable(now);
+            let issuer = (from, heartbeat.incarnation);
+            if holder.take(now, issuer, table, me, &self.membership).is_ok()
+                && holder.usable(now) < before
+            {
+                // The issuer can give the difference to the next only once this is confirmed.
+                fx.urgent();
+            }
+        }
+    }
+
+    pub(super) fn learn_evacuation(&mut self, now: Instant, record: &Record, fx: &mut Effects) {
+        if !self.evacuations.merge(now, record) {
+            return;
+        }
+        let known = self.evacuations.get(record.id).map(|known| known.record.clone());
+        let Some(record) = known else { return };
+        fx.persist(&Key::Evacuation(record.id), &Value::Evacuation(record.clone()));
+        fx.urgent();
+        let what = match record.state {
+            State::Active => "has started",
+            State::Cancelled => "is cancelled: moves under way go on to their end",
+            State::Aborted => "is cancelled and its moves under way are given up",
+        };
+        fx.out(Output::Notice(crate::output::Notice {
+            kind: NoticeKind::Evacuation,
+            vm: None,
+            evacuation: Some(record.id),
+            text: format!(
+                "evacuation {} (asked for at {}) {what}",
+                record.id,
+                self.directory.name(record.initiator)
+            ),
+        }));
+        if record.state == State::Active {
+            // Room and destinations are seen anew.
+            self.setbacks.clear();
+        }
+    }
+
+    fn inventoried(&mut self, from: NodeId, inventory: Inventory) {
+        if inventory.vms.len() > INVENTORY_PART || inventory.part >= inventory.parts {
+            return;
+        }
+        let known = self.inventories.entry(from).or_default();
+        let newer = (inventory.incarnation, inventory.version);
+        if newer < (known.incarnation, known.version) {
+            return;
+        }
+        if newer > (known.incarnation, known.version) {
+            let complete = core::mem::take(&mut known.complete);
+            *known = KnownInventory {
+                incarnation: inventory.incarnation,
+                version: inventory.version,
+                complete,
+                ..KnownInventory::default()
+            };
+        }
+        known.parts.insert(inventory.part, inventory.vms);
+        if known.parts.len() == usize::from(inventory.parts) {
+            known.complete = known.parts.values().flatten().cloned().collect();
+        }
+        for (evacuation, outcome) in inventory.outcomes {
+            if self.evacuations.get(evacuation).is_some() {
+                self.outcomes.insert((evacuation, outcome.vm), outcome);
+            }
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command, fx: &mut Effects) {
+        match command {
+            Command::Evacuate { id, from_sites, from_hosts, to, deadline_ms } => {
+                let refusals = Evacuations::refusals(
+                    &self.directory,
+                    &from_sites,
+                    &from_hosts,
+                    &to,
+                    deadline_ms,
+                );
+                if let Some(reason) = refusals.first() {
+                    return fx.notice(NoticeKind::Rejected, reason.clone());
+                }
+                let record = Record {
+                    id,
+                    initiator: self.me,
+                    from_sites,
+                    from_hosts,
+                    to,
+                    age_ms: 0,
+                    deadline_ms,
+                    state: State::Active,
+                };
+                self.learn_evacuation(now, &record, fx);
+            }
+            Command::Cancel { id, abort } => {
+                let Some(known) = self.evacuations.get(id) else {
+                    return fx.notice(NoticeKind::Rejected, format!("there is no evacuation {id}"));
+                };
+                let state = if abort { State::Aborted } else { State::Cancelled };
+                let record = Record { state, ..known.record.clone() };
+                self.learn_evacuation(now, &record, fx);
+            }
+            Command::DeclareDead { node } => {
+                if self.membership.is_up(now, node) {
+                    let name = self.directory.name(node);
+                    return fx.notice(NoticeKind::Rejected, format!("{name} is heard: not dead"));
+                }
+                for vm in self.arrivals.vms() {
+                    if let Some(arrival) = self.arrivals.get_mut(vm) {
+                        arrival.source_declared_dead(now, node, fx);
+                    }
+                }
+            }
+            Command::Leave => {
+                self.leaving = true;
+                fx.urgent();
+            }
+        }
+    }
+
+    fn direct(&mut self, now: Instant, from: NodeId, direct: Direct, fx: &mut Effects) {
+        match direct {
+            Direct::HandOn(hand_on) => self.receive_hand_on(now, from, &hand_on, fx),
+            Direct::Ask { id } if id.source == self.me => self.asked_as_source(id, from, fx),
+            // From the source to us, the destination: only the source itself may speak.
+            Direct::Reserve { id, .. }
+            | Direct::Renew { id }
+            | Direct::SourceGone { id, .. }
+            | Direct::SourceKept { id }
+            | Direct::Closed { id }
+            | Direct::Ask { id }
+                if id.source == from =>
+            {
+                self.from_source(now, from, id, direct, fx);
+            }
+            // From the destination to us, the source.
+            Direct::Reserved { id, .. }
+            | Direct::Settled { id, .. }
+            | Direct::Discarded { id }
+            | Direct::DestinationHas { id, .. }
+                if id.source == self.me =>
+            {
+                self.from_destination(now, from, id, direct, fx);
+            }
+            _ => self.reject(from, "it speaks of a move that is not its own", fx),
+        }
+    }
+
+    fn from_source(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        id: MoveId,
+        direct: Direct,
+        fx: &mut Effects,
+    ) {
+        if let Direct::Reserve { evacuation, vm, definition, .. } = direct {
+            if vm.id == id.vm {
+                let room = self.room(vm.id);
+                self.arrivals.asked(now, id, evacuation, vm, definition, &room, fx);
+            }
+            return;
+        }
+        let Some(arrival) = self.arrivals.by_id(id) else {
+            match direct {
+                // What is asked for is done already, in this life or a former one.
+                Direct::SourceKept { .. } => fx.send(from, Direct::Discarded { id }),
+                Direct::SourceGone { .. } | Direct::Ask { .. } => {
+                    self.departures.asked.insert(id.vm, (id, from));
+                    fx.out(Output::Look { vm: id.vm });
+                }
+                _ => {}
+            }
+            return;
+        };
+        match direct {
+            Direct::Renew { .. } => arrival.renewed(now),
+            Direct::SourceGone { paused_ms, .. } => arrival.source_gone(now, paused_ms, fx),
+            Direct::SourceKept { .. } => arrival.source_kept(now, fx),
+            Direct::Closed { .. } => {
+                if arrival.closed(fx) {
+                    self.arrivals.remove(id.vm);
+                }
+            }
+            Direct::Ask { .. } => {
+                self.departures.asked.insert(id.vm, (id, from));
+                fx.out(Output::Look { vm: id.vm });
+            }
+            _ => {}
+        }
+    }
+
+    fn from_destination(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        id: MoveId,
+        direct: Direct,
+        fx: &mut Effects,
+    ) {
+        let Some(departure) = self.departures.by_id(id).filter(|departure| departure.to == from)
+        else {
+            if let Direct::Settled { .. } = direct {
+                fx.send(from, Direct::Closed { id });
+            }
+            if let Direct::Reserved { answer: Ok(()), .. } = direct {
+                fx.send(from, Direct::SourceKept { id });
+            }
+            return;
+        };
+        let ended = match direct {
+            Direct::Reserved { answer, .. } => departure.answered(now, answer, fx),
+            Direct::Settled { downtime_ms, .. } => departure.settled(downtime_ms, fx),
+            Direct::DestinationHas { copy, .. } => {
+                departure.destination_has(now, copy, fx);
+                Ended::No
+            }
+            Direct::Discarded { .. } => {
+                if matches!(departure.phase, crate::departures::Phase::Kept { .. }) {
+                    fx.erase(&Key::Departure(id));
+                    self.departures.remove(id.vm);
+                }
+                Ended::No
+            }
+            _ => Ended::No,
+        };
+        self.departure_ended(now, id.vm, ended, fx);
+    }
+
+    /// A destination asks what became of the source's copy.
+    fn asked_as_source(&mut self, id: MoveId, from: NodeId, fx: &mut Effects) {
+        match self.departures.by_id(id).map(|departure| departure.decided) {
+            Some(crate::journal::Decided::Gone) => {
+                fx.send(from, Direct::SourceGone { id, paused_ms: 0 });
+            }
+            Some(crate::journal::Decided::Kept) => fx.send(from, Direct::SourceKept { id }),
+            // It is under way: the outcome will be told.
+            Some(_) => {}
+            None => {
+                self.departures.asked.insert(id.vm, (id, from));
+                fx.out(Output::Look { vm: id.vm });
+            }
+        }
+    }
+
+    fn looked(
+        &mut self,
+        now: Instant,
+        vm: VmId,
+        copy: Copy,
+        outgoing: bool,
+        fx: &mut Effects,
+    ) {
+        if let Some((id, from)) = self.departures.asked.remove(&vm) {
+            let concerned = self.departures.by_id(id).is_some();
+            let answer = if id.source == self.me {
+                // A later attempt under way makes the hypervisor's answer say nothing of this one.
+                let busy = self.departures.get(vm).is_some_and(|departure| departure.begun());
+                if busy { None } else { answer_without_record(id, copy, outgoing) }
+            } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
+                Some(Direct::DestinationHas { id, copy })
+            } else if copy == Copy::Running {
+                Some(Direct::Settled { id, downtime_ms: 0 })
+            } else {
+                None
+            };
+            if let Some(answer) = answer.filter(|_| !concerned) {
+                fx.send(from, answer);
+            }
+        }
+        if let Some(departure) = self.departures.get_mut(vm) {
+            let ended = departure.looked(now, copy, outgoing, fx);
+            self.departure_ended(now, vm, ended, fx);
+        }
+        if let Some(arrival) = self.arrivals.get_mut(vm)
+            && arrival.looked(now, copy, &self.config, fx)
+        {
+            self.arrivals.remove(vm);
+        }
+    }
+
+    pub(super) fn departure_ended(
+        &mut self,
+        now: Instant,
+        vm: VmId,
+        ended: Ended,
+        fx: &mut Effects,
+    ) {
+        match ended {
+            Ended::No => {}
+            Ended::Settled { downtime_ms } => {
+                let Some(departure) = self.departures.remove(vm) else { return };
+                self.vms.remove(&vm);
+                self.given_away.insert(vm);
+                self.setbacks.remove(&vm);
+                let age = self.evacuations.get(departure.evacuation).map(|known| known.age(now));
+                let outcome = Outcome {
+                    vm,
+                    name: departure.vm.name.clone(),
+                    from: self.directory.name(self.me),
+                    to: self.directory.name(departure.to),
+                    start_ms: departure.start_ms,
+                    end_ms: age.map_or(0, crate::time::milliseconds),
+                    downtime_ms,
+                    bytes_needed: departure.vm.bytes(),
+                    bytes_sent: departure.progress.wire.max(departure.progress.sent),
+                    attempts: departure.attempts,
+                    dirty_rate: departure.progress.dirty_rate,
+                };
+                let key = Key::Outcome(departure.evacuation, vm);
+                fx.persist(&key, &Value::Outcome(outcome.clone()));
+                let text = format!("{} runs at {}", outcome.name, outcome.to);
+                fx.vm_notice(NoticeKind::Vm, vm, departure.evacuation, text);
+                self.outcomes.insert((departure.evacuation, vm), outcome);
+                self.inventory_at = Instant::default();
+                fx.urgent();
+            }
+            Ended::Failed(reason) => self.departure_failed(now, vm, reason, fx),
+        }
+    }
+
+    fn departure_failed(
+        &mut self,
+        now: Instant,
+        vm: VmId,
+        reason: alloc::string::String,
+        fx: &mut Effects,
+    ) {
+        let Some(departure) = self.departures.get(vm) else { return };
+        let (to, evacuation, name) =
+            (departure.to, departure.evacuation, departure.vm.name.clone());
+        let telling = matches!(departure.phase, crate::departures::Phase::Kept { .. });
+        if !telling || reason.is_empty() {
+            self.departures.remove(vm);
+        }
+        if reason.is_empty() {
+            return;
+        }
+        let setback = self.setbacks.entry(vm).or_default();
+        setback.failures += 1;
+        let pause = self.config.retry * (1 << (setback.failures - 1).min(5));
+        setback.not_before = now + pause.min(core::time::Duration::from_secs(30));
+        setback.refused.insert(to, now + core::time::Duration::from_secs(5));
+        let text = format!(
+            "{name} did not move to {}: {reason}; it is tried again",
+            self.directory.name(to)
+        );
+        setback.reason = reason;
+        fx.vm_notice(NoticeKind::Failed, vm, evacuation, text);
+        fx.urgent();
+    }
+
+    fn room(&self, vm: VmId) -> Room {
+        let refusal = if let Some(reason) = &self.hypervisor_down {
+            Some(format!("its hypervisor does not answer: {reason}"))
+        } else if self.evacuations.covering(self.me, self.site).is_some() {
+            Some("it is itself being evacuated".into())
+        } else if self.leaving {
+            Some("its daemon is stopping".into())
+        } else {
+            None
+        };
+        Room {
+            memory_free: self.host.memory_free,
+            refusal,
+            present: self.vms.contains_key(&vm) && self.arrivals.get(vm).is_none(),
+        }
+    }
+
+    pub(super) fn watch_members(&mut self, now: Instant, fx: &mut Effects) {
+        let nodes: alloc::vec::Vec<NodeId> =
+            self.membership.peers().map(|(node, _)| node).collect();
+        for node in nodes {
+            let liveness = self.membership.liveness(now, node);
+            let before = self.liveness.insert(node, liveness);
+            if before == Some(liveness) {
+                continue;
+            }
+            let name = self.directory.name(node);
+            let text = match liveness {
+                Liveness::Alive if before == Some(Liveness::Suspected) => continue,
+                Liveness::Alive => format!("{name} is alive"),
+                Liveness::Suspected => continue,
+                Liveness::Dead => format!("{name} is silent and counts as dead"),
+                Liveness::Left => format!("{name} has left"),
+                Liveness::Unseen => continue,
+            };
+            fx.notice(NoticeKind::Member, text);
+            fx.urgent();
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What this node says of itself, and when.
+
+use alloc::vec::Vec;
+
+use super::{Node, absorb::INVENTORY_PART};
+use crate::{
+    effects::Effects,
+    ids::{LinkId, NodeId},
+    message::{Heartbeat, HostReport, Inventory, InventoryVm, LinkReport, Message, VmState},
+    output::Output,
+    time::Instant,
+    tokens::Table,
+    wire,
+};
+
+/// Time after which an unchanged inventory is told again, for those who missed it.
+const INVENTORY_EVERY: core::time::Duration = core::time::Duration::from_secs(5);
+/// Shortest time between two inventories.
+const INVENTORY_SPACING: core::time::Duration = core::time::Duration::from_millis(500);
+/// Most outcomes in one message.
+const OUTCOMES_PER_PART: usize = 150;
+
+impl Node {
+    /// Whether something is going on that others must follow closely.
+    fn busy(&self) -> bool {
+        self.departures.all().next().is_some()
+            || self.arrivals.all().next().is_some()
+            || self.issuers.values().any(|issuer| !issuer.table().entries.is_empty())
+    }
+
+    pub(super) fn next_heartbeat(&self) -> Instant {
+        let pause = if self.heartbeat_urgent {
+            self.config.urgent_spacing
+        } else if self.busy() {
+            self.config.busy_heartbeat
+        } else {
+            self.config.heartbeat
+        };
+        self.heartbeat_at + pause
+    }
+
+    /// Sends a heartbeat and the inventory if they are due.
+    pub(super) fn speak(&mut self, now: Instant, fx: &mut Effects) {
+        if self.heartbeat_number == 0 || now >= self.next_heartbeat() {
+            self.heartbeat_number += 1;
+            self.heartbeat_at = now;
+            self.heartbeat_urgent = false;
+            let heartbeat = self.compose(now);
+            self.membership.sent(now, self.heartbeat_number);
+            fx.out(Output::Broadcast(wire::encode(&Message::Heartbeat(heartbeat))));
+        }
+        self.tell_inventory(now, fx);
+    }
+
+    fn compose(&mut self, now: Instant) -> Heartbeat {
+        let host = self.host_report();
+        let accepted =
+            self.holders.values_mut().flat_map(|holder| holder.acceptances(now)).collect();
+        Heartbeat {
+            incarnation: self.incarnation,
+            number: self.heartbeat_number,
+            leaving: self.leaving,
+            echoes: self.membership.echoes(now),
+            host,
+            links: self.own_link_reports(now),
+            queue: self.queue_report(now),
+            tables: self.tables(),
+            accepted,
+            capacities: self
+                .capacities
+                .iter()
+                .map(|(link, capacity)| capacity.gossip(*link))
+                .filter(|gossip| gossip.epoch > 0)
+                .collect(),
+            evacuations: self.evacuations.gossip(now),
+        }
+    }
+
+    /// This host, as it reports itself.
+    pub(crate) fn host_report(&self) -> HostReport {
+        let covered = self.evacuations.covering(self.me, self.site).is_some();
+        HostReport {
+            memory_total: self.host.memory_total,
+            memory_free: self.host.memory_free.saturating_sub(self.arrivals.reserved()),
+            processors: self.host.processors,
+            cpu_free_permille: self.host.cpu_free_permille,
+            runtime_left_ms: self.host.runtime_left_ms,
+            nic_sent: self.host.nic_sent,
+            nic_received: self.host.nic_received,
+            nic_speed: self.host.nic_speed,
+            hypervisor_up: self.hypervisor_down.is_none(),
+            takes_arrivals: !covered && !self.leaving && self.hypervisor_down.is_none(),
+        }
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let made = |table: &&Table| table.version > 0;
+        self.issuers.values().map(|issuer| issuer.table()).filter(made).cloned().collect()
+    }
+
+    pub(crate) fn own_link_reports(&self, now: Instant) -> Vec<LinkReport> {
+        self.samples
+            .values()
+            .map(|sample| LinkReport {
+                link: sample.link,
+                sent: sample.sent,
+                arrived: sample.arrived,
+                held_back: sample.held_back,
+                tokens: self.usable_tokens(now, sample.link),
+            })
+            .collect()
+    }
+
+    /// Tokens of a link that this node may use now.
+    pub fn usable_tokens(&self, now: Instant, link: LinkId) -> u16 {
+        self.holders.get(&link).map_or(0, |holder| holder.usable(now))
+    }
+
+    fn tell_inventory(&mut self, now: Instant, fx: &mut Effects) {
+        if now.since(self.inventory_at) < INVENTORY_SPACING && self.inventory_version > 0 {
+            return;
+        }
+        let vms = self.inventory(now);
+        let changed = !same_but_for_progress(&vms, &self.inventory_sent);
+        if !changed && now.since(self.inventory_at) < INVENTORY_EVERY && self.inventory_version > 0
+        {
+            return;
+        }
+        self.inventory_version += 1;
+        self.inventory_at = now;
+        let parts: Vec<Vec<InventoryVm>> = if vms.is_empty() {
+            alloc::vec![Vec::new()]
+        } else {
+            vms.chunks(INVENTORY_PART).map(<[InventoryVm]>::to_vec).collect()
+        };
+        let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        let name = self.directory.name(self.me);
+        let mut outcomes = self
+            .outcomes
+            .iter()
+            .filter(|((evacuation, _), outcome)| {
+                outcome.from == name && self.evacuations.get(*evacuation).is_some()
+            })
+            .map(|((evacuation, _), outcome)| (*evacuation, outcome.clone()))
+            .collect::<Vec<_>>();
+        for (part, vms) in (0..count).zip(parts) {
+            let rest = outcomes.split_off(outcomes.len().min(OUTCOMES_PER_PART));
+            let inventory = Inventory {
+                incarnation: self.incarnation,
+                version: self.inventory_version,
+                part,
+                parts: count,
+                vms,
+                outcomes: core::mem::replace(&mut outcomes, rest),
+            };
+            fx.out(Output::Broadcast(wire::encode(&Message::Inventory(inventory))));
+        }
+        self.inventory_sent = vms;
+    }
+
+    /// All VMs of this host with their states.
+    pub(crate) fn inventory(&self, now: Instant) -> Vec<InventoryVm> {
+        let mut all: Vec<InventoryVm> = self
+            .vms
+            .values()
+            .filter(|vm| self.arrivals.get(vm.id).is_none())
+            .map(|vm| {
+                let departure = self.departures.get(vm.id);
+                let leaves = self.evacuations.covering(self.me, self.site).is_some();
+                let (state, remaining) = match departure {
+                    Some(departure) => (departure.state(now), departure.remaining()),
+                    None if leaves && self.setbacks.contains_key(&vm.id) => {
+                        (VmState::Failed, vm.bytes())
+                    }
+                    None if leaves => (VmState::Queued, vm.bytes()),
+                    None => (VmState::Resting, 0),
+                };
+                InventoryVm { vm: vm.clone(), state, remaining, reasons: self.reasons(now, vm) }
+            })
+            .collect();
+        for departure in self.departures.all().filter(|one| !self.vms.contains_key(&one.id.vm)) {
+            all.push(InventoryVm {
+                vm: departure.vm.clone(),
+                state: departure.state(now),
+                remaining: departure.remaining(),
+                reasons: Vec::new(),
+            });
+        }
+        for arrival in self.arrivals.all() {
+            let state = match arrival.phase {
+                crate::arrivals::Phase::Settled => VmState::Resting,
+                _ if arrival.waits_for_word(now) => VmState::Unknown,
+                _ => VmState::Arriving,
+            };
+            let vm = arrival.vm.clone();
+            all.push(InventoryVm { vm, state, remaining: 0, reasons: Vec::new() });
+        }
+        all
+    }
+
+    /// The inventory of a node, as this one last heard it.
+    pub(crate) fn inventory_of(&self, now: Instant, node: NodeId) -> Vec<InventoryVm> {
+        if node == self.me {
+            self.inventory(now)
+        } else {
+            self.inventories.get(&node).map(|known| known.complete.clone()).unwrap_or_default()
+        }
+    }
+}
+
+fn same_but_for_progress(left: &[InventoryVm], right: &[InventoryVm]) -> bool {
+    left.len() == right.len()
+        && left.iter().zip(right).all(|(left, right)| {
+            (&left.vm, left.state, &left.reasons) == (&right.vm, right.state, &right.reasons)
+        })
+}

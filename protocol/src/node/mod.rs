@@ -1,0 +1,264 @@
+//! One node: everything it knows, and what it decides from it.
+//!
+//! Each call to [`Node::handle`] takes in one thing that happened and then brings everything that
+//! follows from it up to date: who is alive, which slices are ours, the common order, shares,
+//! tables, grants, starts. What must be done comes out of [`Node::poll_output`] in order; outputs
+//! that rest on something durable wait inside until it is.
+
+mod absorb;
+mod heartbeat;
+mod queue;
+mod schedule;
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+use core::time::Duration;
+
+use crate::{
+    arrivals::{Arrival, Arrivals},
+    capacity::Capacity,
+    config::Config,
+    departures::{Departures, step},
+    directory::Directory,
+    effects::Effects,
+    evacuation::Evacuations,
+    ids::{EvacuationId, Incarnation, LinkId, NodeId, SiteId, VmId},
+    input::{HostSample, Input, LinkSample},
+    journal::{self, Key, Value},
+    membership::{Liveness, Membership},
+    message::InventoryVm,
+    output::Output,
+    time::Instant,
+    tokens::{holder::Holder, issuer::Issuer},
+    units::BytesPerSec,
+    vm::{Outcome, Vm},
+};
+
+/// Longest time between two wake-ups.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// What another node last said of its VMs.
+#[derive(Debug, Clone, Default)]
+pub struct KnownInventory {
+    pub(crate) incarnation: Incarnation,
+    pub(crate) version: u64,
+    pub(crate) parts: BTreeMap<u16, Vec<InventoryVm>>,
+    pub(crate) complete: Vec<InventoryVm>,
+}
+
+/// How often a VM's move has failed, and when to try again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setback {
+    pub(crate) failures: u32,
+    pub(crate) not_before: Instant,
+    pub(crate) reason: String,
+    /// Destinations that refused it, until when they are passed over.
+    pub(crate) refused: BTreeMap<NodeId, Instant>,
+}
+
+/// One node's state machine.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) me: NodeId,
+    pub(crate) site: SiteId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) config: Config,
+    pub(crate) directory: Directory,
+    pub(crate) membership: Membership,
+    pub(crate) evacuations: Evacuations,
+    pub(crate) holders: BTreeMap<LinkId, Holder>,
+    pub(crate) issuers: BTreeMap<LinkId, Issuer>,
+    pub(crate) capacities: BTreeMap<LinkId, Capacity>,
+    pub(crate) samples: BTreeMap<LinkId, LinkSample>,
+    pub(crate) granted: BTreeMap<LinkId, (BytesPerSec, Instant)>,
+    pub(crate) host: HostSample,
+    pub(crate) hypervisor_down: Option<String>,
+    pub(crate) vms: BTreeMap<VmId, Vm>,
+    pub(crate) setbacks: BTreeMap<VmId, Setback>,
+    /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
+    pub(crate) given_away: BTreeSet<VmId>,
+    pub(crate) departures: Departures,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
+    pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
+    pub(crate) liveness: BTreeMap<NodeId, Liveness>,
+    pub(crate) leaving: bool,
+    attempt: u64,
+    heartbeat_number: u64,
+    heartbeat_at: Instant,
+    heartbeat_urgent: bool,
+    inventory_version: u64,
+    inventory_at: Instant,
+    inventory_sent: Vec<InventoryVm>,
+    ticked_at: Instant,
+    persists: u64,
+    durable: u64,
+    outputs: VecDeque<Output>,
+    held: VecDeque<(u64, Output)>,
+}
+
+impl Node {
+    /// A node that starts now. `incarnation` is higher than in every former life of this daemon.
+    /// `journal` is all that former lives made durable.
+    ///
+    /// # Errors
+    /// A sentence, if `me` is not listed or the journal holds something unreadable.
+    pub fn new(
+        now: Instant,
+        me: NodeId,
+        incarnation: Incarnation,
+        config: Config,
+        directory: Directory,
+        journal: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<Self, String> {
+        config.check()?;
+        let site = directory
+            .site_of(me)
+            .ok_or_else(|| String::from("this node is not listed in the cluster file"))?;
+        let mut node = Self {
+            me,
+            site,
+            incarnation,
+            membership: Membership::new(me, incarnation, &config),
+            evacuations: Evacuations::default(),
+            holders: BTreeMap::new(),
+            issuers: BTreeMap::new(),
+            capacities: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            host: HostSample::default(),
+            hypervisor_down: Some("it has not answered yet".into()),
+            vms: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
+            given_away: BTreeSet::new(),
+            departures: Departures::default(),
+            arrivals: Arrivals::default(),
+            outcomes: BTreeMap::new(),
+            inventories: BTreeMap::new(),
+            liveness: BTreeMap::new(),
+            leaving: false,
+            attempt: 0,
+            heartbeat_number: 0,
+            heartbeat_at: Instant::default(),
+            heartbeat_urgent: true,
+            inventory_version: 0,
+            inventory_at: Instant::default(),
+            inventory_sent: Vec::new(),
+            ticked_at: now,
+            persists: 0,
+            durable: 0,
+            outputs: VecDeque::new(),
+            held: VecDeque::new(),
+            config,
+            directory,
+        };
+        for (link, entry) in node.directory.links() {
+            let capacity = Capacity::new(entry.initial, entry.ceiling, entry.reserve_permille);
+            node.capacities.insert(link, capacity);
+            if entry.from == site {
+                node.holders.insert(link, Holder::new(now, link, &node.config));
+            }
+            if entry.to.contains(&site) {
+                node.issuers.insert(link, Issuer::new(link, node.config.lease_with_drift()));
+            }
+        }
+        node.restore(now, journal)?;
+        Ok(node)
+    }
+
+    fn restore(&mut self, now: Instant, journal: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
+        let mut fx = Effects::default();
+        for (key, value) in journal {
+            let entry = journal::read(key, value)
+                .map_err(|error| alloc::format!("the journal holds something unreadable: {error}"))?;
+            match entry {
+                (Key::Evacuation(_), Value::Evacuation(record)) => {
+                    self.evacuations.merge(now, &record);
+                }
+                (Key::Departure(id), Value::Departure(record)) => {
+                    self.departures.insert(step::restored(now, id, record, &mut fx));
+                }
+                (Key::Arrival(id), Value::Arrival(record)) => {
+                    self.arrivals.insert(Arrival::restored(now, id, record, &mut fx));
+                }
+                (Key::Outcome(evacuation, vm), Value::Outcome(outcome)) => {
+                    self.given_away.insert(vm);
+                    self.outcomes.insert((evacuation, vm), outcome);
+                }
+                _ => return Err("the journal holds a value under a key of another kind".into()),
+            }
+        }
+        self.flush(fx);
+        Ok(())
+    }
+
+    /// Takes in one thing that happened. Total: hostile or stale input becomes a notice.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        let mut fx = Effects::default();
+        self.absorb(now, input, &mut fx);
+        self.follow(now, &mut fx);
+        self.flush(fx);
+    }
+
+    /// Everything that follows from what is known now.
+    fn follow(&mut self, now: Instant, fx: &mut Effects) {
+        self.watch_members(now, fx);
+        self.tick_moves(now, fx);
+        self.update_claims(now, fx);
+        self.estimate(now, fx);
+        self.start_moves(now, fx);
+        self.issue(now, fx);
+        self.hand_on(now, fx);
+        self.grant(now, fx);
+        self.ticked_at = now;
+        self.heartbeat_urgent |= core::mem::take(&mut fx.urgent);
+        self.speak(now, fx);
+    }
+
+    fn flush(&mut self, fx: Effects) {
+        self.outputs.extend(fx.now);
+        if !fx.changes.is_empty() {
+            self.persists += 1;
+            self.outputs
+                .push_back(Output::Persist { sequence: self.persists, changes: fx.changes });
+        }
+        if self.durable >= self.persists {
+            self.outputs.extend(fx.after_durable);
+        } else {
+            let sequence = self.persists;
+            self.held.extend(fx.after_durable.into_iter().map(|output| (sequence, output)));
+        }
+        self.heartbeat_urgent |= fx.urgent;
+    }
+
+    fn durable(&mut self, sequence: u64) {
+        self.durable = self.durable.max(sequence);
+        while self.held.front().is_some_and(|(wanted, _)| *wanted <= self.durable) {
+            let (_, output) = self.held.pop_front().expect("just seen");
+            self.outputs.push_back(output);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Wake`] at the latest.
+    pub fn next_deadline(&self) -> Instant {
+        let mut next = self.ticked_at + LONGEST_SLEEP;
+        next = next.min(self.next_heartbeat());
+        let issuers = self.issuers.values().filter_map(Issuer::next_change);
+        let holders = self.holders.values().filter_map(|holder| holder.next_change(self.ticked_at));
+        for at in issuers.chain(holders).chain(self.membership.next_change(self.ticked_at)) {
+            // What is past has been dealt with, or waits for something else than time.
+            if at > self.ticked_at {
+                next = next.min(at);
+            }
+        }
+        next
+    }
+}

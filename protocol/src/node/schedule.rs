@@ -1,0 +1,321 @@
+//! Dividing the links, and starting what has its share.
+
+use alloc::{collections::BTreeMap, format, vec::Vec};
+
+use super::Node;
+use crate::{
+    allocation::{Share, allocate},
+    capacity::SenderReport,
+    departures::{Departure, Phase},
+    effects::Effects,
+    evacuation::State,
+    ids::{LinkId, MoveId, NodeId, VmId},
+    message::{Direct, Stage},
+    order::{Contender, common_order},
+    output::{NoticeKind, Output},
+    time::Instant,
+    tokens::{HandOn, issuer::Target, slices},
+    units::BytesPerSec,
+    vm::RunState,
+};
+
+/// VMs in the common order, besides those with shares, for which room is set aside early.
+const RESERVED_AHEAD: usize = 2;
+/// Tokens below which nothing is handed on: not worth the message.
+const WORTH_HANDING_ON: u16 = 50;
+
+impl Node {
+    /// Everyone who wants a link, in the common order.
+    pub(crate) fn order(&self, now: Instant, link: LinkId) -> Vec<Contender> {
+        let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        let others = self.membership.up(now).flat_map(|(source, peer)| {
+            peer.heartbeat.queue.head.iter().map(move |vm| Contender { source, vm: *vm })
+        });
+        let own = self.heads(now).into_iter().map(|vm| Contender { source: self.me, vm });
+        common_order(link, capacity, others.chain(own))
+    }
+
+    pub(crate) fn shares(&self, now: Instant, link: LinkId, order: &[Contender]) -> Vec<Share> {
+        let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        allocate(capacity, self.link_round_trip(now, link), order)
+    }
+
+    /// Own moves: ends what is over, asks for room, starts what has its share.
+    pub(super) fn start_moves(&mut self, now: Instant, fx: &mut Effects) {
+        self.tell_stuck(now, fx);
+        let links: Vec<LinkId> = self.holders.keys().copied().collect();
+        for link in links {
+            let order = self.order(now, link);
+            let shares = self.shares(now, link, &order);
+            let share_of: BTreeMap<VmId, u16> =
+                shares.iter().map(|share| (share.vm, share.tokens)).collect();
+            let ahead = shares.len() + RESERVED_AHEAD;
+            let me = self.me;
+            for contender in order.iter().take(ahead).filter(|one| one.source == me) {
+                self.reserve(now, contender.vm.vm, link, fx);
+            }
+            for contender in order.iter().filter(|one| one.source == me) {
+                let tokens = share_of.get(&contender.vm.vm).copied().unwrap_or(0);
+                self.start(now, contender, tokens, fx);
+                self.weigh(contender, tokens, fx);
+            }
+        }
+    }
+
+    fn reserve(&mut self, now: Instant, vm: VmId, link: LinkId, fx: &mut Effects) {
+        let room = self.departures.all().filter(|one| one.stage().is_some()).count();
+        if self.departures.get(vm).is_some() || room >= self.config.departures_at_once {
+            return;
+        }
+        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
+        let Some(vm) = self.vms.get(&vm) else { return };
+        let Ok((to, by)) = self.destination(now, evacuation, vm) else { return };
+        if by != link {
+            return;
+        }
+        self.attempt += 1;
+        let id = MoveId {
+            vm: vm.id,
+            source: self.me,
+            incarnation: self.incarnation,
+            attempt: self.attempt,
+        };
+        let offline = vm.state == RunState::ShutOff;
+        let mut departure = Departure {
+            id,
+            to,
+            link,
+            evacuation: evacuation.record.id,
+            vm: vm.clone(),
+            phase: Phase::Reading,
+            progress: Default::default(),
+            start_ms: 0,
+            attempts: self.setbacks.get(&vm.id).map_or(0, |setback| setback.failures) + 1,
+            definition: None,
+            decided: crate::journal::Decided::Open,
+            paused_at: None,
+            ran_on: false,
+            giving_up: false,
+            renewed_at: now,
+            weight: 0,
+            escalated: 0,
+            escalated_at: now,
+        };
+        if offline {
+            fx.out(Output::ReadDefinition { id });
+        } else {
+            departure.ask(now, fx);
+        }
+        self.departures.insert(departure);
+    }
+
+    fn start(&mut self, now: Instant, contender: &Contender, tokens: u16, fx: &mut Effects) {
+        let Some(departure) = self.departures.get(contender.vm.vm) else { return };
+        if departure.phase != Phase::Reserved {
+            return;
+        }
+        let (link, evacuation) = (departure.link, departure.evacuation);
+        let usable = self.usable_tokens(now, link);
+        let rate = self.capacities.get(&link).map_or(BytesPerSec(0), |one| one.usable());
+        let enough = departure.offline()
+            || (tokens > 0 && usable > 0 && rate.share(usable) >= contender.vm.floor.permille(900));
+        let Some(known) = self.evacuations.get(evacuation).filter(|_| enough) else { return };
+        let start_ms = crate::time::milliseconds(known.age(now));
+        if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
+            departure.begin(now, start_ms, fx);
+        }
+    }
+
+    /// How the carrier divides this host's share among its moves: what switches over first, then
+    /// by the order.
+    fn weigh(&mut self, contender: &Contender, tokens: u16, fx: &mut Effects) {
+        let Some(departure) = self.departures.get_mut(contender.vm.vm) else { return };
+        let weight = match departure.stage() {
+            Some(Stage::Switching) => 1000,
+            Some(Stage::Moving) => tokens.clamp(10, 900),
+            _ => return,
+        };
+        if departure.weight != weight {
+            departure.weight = weight;
+            fx.out(Output::SetWeight { id: departure.id, weight });
+        }
+    }
+
+    pub(super) fn tick_moves(&mut self, now: Instant, fx: &mut Effects) {
+        for vm in self.departures.vms() {
+            let Some(departure) = self.departures.get(vm) else { continue };
+            let (to, evacuation) = (departure.to, departure.evacuation);
+            let up = self.membership.is_up(now, to);
+            let lost = !up && self.is_alone_silent(now, to);
+            let state = self.evacuations.get(evacuation).map(|known| known.record.state);
+            let covered = self
+                .evacuations
+                .covering(self.me, self.site)
+                .is_some_and(|known| known.record.id == evacuation);
+            let Some(departure) = self.departures.get_mut(vm) else { continue };
+            match departure.phase {
+                Phase::Reading | Phase::Reserving { .. } if !covered => {
+                    fx.send(to, Direct::SourceKept { id: departure.id });
+                    self.departures.remove(vm);
+                    continue;
+                }
+                Phase::Reserved if !covered => departure.keep(now, fx),
+                Phase::Beginning { .. } | Phase::Moving
+                    if state == Some(State::Aborted) && !departure.giving_up =>
+                {
+                    departure.abort(fx);
+                }
+                _ => {}
+            }
+            let ended = departure.tick(now, &self.config, up, lost, fx);
+            self.departure_ended(now, vm, ended, fx);
+        }
+        for vm in self.arrivals.vms() {
+            if let Some(arrival) = self.arrivals.get_mut(vm) {
+                arrival.tick(now, &self.config, fx);
+            }
+        }
+    }
+
+    /// Whether a node is silent while others at its site are heard: then it is not merely cut off.
+    fn is_alone_silent(&self, now: Instant, node: NodeId) -> bool {
+        let site = self.directory.site_of(node);
+        let silent_long = self.membership.peer(node).is_none_or(|peer| {
+            now.since(peer.heard_at) > self.config.dead_after + self.config.dead_after
+        });
+        silent_long
+            && self.membership.up(now).any(|(other, _)| self.directory.site_of(other) == site)
+    }
+
+    pub(super) fn update_claims(&mut self, now: Instant, fx: &mut Effects) {
+        for (link, issuer) in &mut self.issuers {
+            let before = issuer.tokens();
+            let receivers = self.directory.receivers(*link);
+            if !self.leaving {
+                issuer.update_claims(now, self.me, &receivers, &self.membership);
+            }
+            if issuer.tokens() != before {
+                fx.urgent();
+            }
+        }
+    }
+
+    /// As the issuer of a link's first slice: learns its capacity from what everyone reports.
+    pub(super) fn estimate(&mut self, now: Instant, fx: &mut Effects) {
+        let links: Vec<LinkId> = self.issuers.keys().copied().collect();
+        for link in links {
+            let receivers = self.directory.receivers(link);
+            let up = receivers.iter().copied().filter(|node| self.membership.is_up(now, *node));
+            if slices::issuer_of(link, 0, up) != Some(self.me) {
+                continue;
+            }
+            let mut arrived = self.samples.get(&link).map_or(0, |sample| sample.arrived.0);
+            let mut senders = Vec::new();
+            for (node, peer) in self.membership.up(now) {
+                for report in peer.heartbeat.links.iter().filter(|report| report.link == link) {
+                    if receivers.contains(&node) {
+                        arrived = arrived.saturating_add(report.arrived.0);
+                    } else {
+                        senders.push(SenderReport {
+                            sent: report.sent,
+                            held_back: report.held_back,
+                            tokens: report.tokens,
+                        });
+                    }
+                }
+            }
+            let round_trip = self.link_round_trip(now, link);
+            let Some(capacity) = self.capacities.get_mut(&link) else { continue };
+            if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders) {
+                let name = self.directory.link(link).map_or("", |entry| entry.name.as_str());
+                let estimate = capacity.value().0 / 125_000;
+                fx.notice(
+                    NoticeKind::Link,
+                    format!("the link {name} is taken to carry {estimate}Mbit/s"),
+                );
+                fx.urgent();
+            }
+        }
+    }
+
+    /// As an issuer: grants down the common order.
+    pub(super) fn issue(&mut self, now: Instant, fx: &mut Effects) {
+        let links: Vec<LinkId> = self.issuers.keys().copied().collect();
+        for link in links {
+            let order = self.order(now, link);
+            let shares = self.shares(now, link, &order);
+            let mut targets: Vec<Target> = Vec::new();
+            for share in &shares {
+                match targets.iter_mut().find(|target| target.sender == share.source) {
+                    Some(target) => target.tokens += share.tokens,
+                    None => targets.push(Target { sender: share.source, tokens: share.tokens }),
+                }
+            }
+            let receivers = self.directory.receivers(link);
+            let Some(issuer) = self.issuers.get_mut(&link) else { continue };
+            if issuer.issue(now, self.me, &receivers, &self.membership, &targets) {
+                fx.urgent();
+            }
+        }
+    }
+
+    /// A sender with no more need of its tokens hands them to the next in order on its own site, so
+    /// that no round trip is lost.
+    pub(super) fn hand_on(&mut self, now: Instant, fx: &mut Effects) {
+        let links: Vec<LinkId> = self.holders.keys().copied().collect();
+        for link in links {
+            if self.usable_tokens(now, link) < WORTH_HANDING_ON {
+                continue;
+            }
+            let order = self.order(now, link);
+            let shares = self.shares(now, link, &order);
+            if shares.iter().any(|share| share.source == self.me) {
+                continue;
+            }
+            let Some(next) = shares.first().map(|share| share.source).filter(|next| {
+                self.directory.site_of(*next) == Some(self.site)
+            }) else {
+                continue;
+            };
+            let Some(peer) = self.membership.peer(next) else { continue };
+            let (life, number, heard_at) =
+                (peer.heartbeat.incarnation, peer.heartbeat.number, peer.heard_at);
+            let Some(holder) = self.holders.get_mut(&link) else { continue };
+            for hand_on in holder.hand_on(now, next, life, number, heard_at) {
+                fx.send(next, Direct::HandOn(hand_on));
+                fx.urgent();
+            }
+        }
+    }
+
+    pub(super) fn receive_hand_on(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        hand_on: &HandOn,
+        fx: &mut Effects,
+    ) {
+        let same_site = self.directory.site_of(from) == Some(self.site);
+        let Some(holder) = self.holders.get_mut(&hand_on.link).filter(|_| same_site) else {
+            return;
+        };
+        if holder.receive(now, from, hand_on, self.incarnation, &self.membership) {
+            fx.urgent();
+        }
+    }
+
+    /// Tells the carrier what it may send, whenever that changes.
+    pub(super) fn grant(&mut self, now: Instant, fx: &mut Effects) {
+        for (link, holder) in &self.holders {
+            let tokens = holder.usable(now);
+            let until = holder.usable_until(now).unwrap_or(now);
+            let capacity = self.capacities.get(link).map_or(BytesPerSec(0), |one| one.usable());
+            let rate = if tokens == 0 { BytesPerSec(0) } else { capacity.share(tokens) };
+            let before = self.granted.insert(*link, (rate, until));
+            let silent = rate.0 == 0 && before.is_none_or(|(rate, _)| rate.0 == 0);
+            if before != Some((rate, until)) && !silent {
+                fx.out(Output::Grant { link: *link, rate, until });
+            }
+        }
+    }
+}

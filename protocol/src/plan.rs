@@ -1,0 +1,249 @@
+//! What would happen: the order of all VMs, and when each would start and end.
+//!
+//! The same order and the same destinations as the real schedule would choose from what this node
+//! has heard, walked through one VM at a time at the estimated capacity. Every VM that cannot go
+//! is there with all its reasons.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+
+use crate::{
+    arrivals::memory_needed,
+    ids::{EvacuationId, LinkId, NodeId, SiteId},
+    membership::Liveness,
+    message::{HeadVm, InventoryVm, Stage, VmState},
+    node::Node,
+    order::{Contender, common_order},
+    time::{Instant, milliseconds},
+    units::BytesPerSec,
+    vm::{RunState, precopy_time},
+};
+
+/// One VM of a plan.
+#[derive(Debug, Clone)]
+pub struct PlannedVm {
+    /// The VM.
+    pub vm: crate::vm::Vm,
+    /// The host that it leaves.
+    pub from: String,
+    /// The host that it would go to.
+    pub to: Option<String>,
+    /// Predicted start, milliseconds after the start of the evacuation.
+    pub start_ms: u64,
+    /// Predicted finish.
+    pub finish_ms: u64,
+    /// Predicted pause of the guest.
+    pub downtime_ms: u64,
+    /// Whether it is past the deadline.
+    pub late: bool,
+    /// Why it cannot go; empty if it can.
+    pub reasons: Vec<String>,
+}
+
+/// A whole plan.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// VMs that can go, in order, then those that cannot.
+    pub vms: Vec<PlannedVm>,
+    /// Hosts to be emptied that are not heard, so that their VMs are not known.
+    pub silent: Vec<String>,
+    /// Milliseconds until the last one has left.
+    pub total_ms: u64,
+    /// Bytes that must cross.
+    pub bytes: u64,
+}
+
+/// What is to be planned: the terms of an evacuation.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Sites to be emptied.
+    pub from_sites: Vec<SiteId>,
+    /// Hosts to be emptied.
+    pub from_hosts: Vec<NodeId>,
+    /// Where the VMs go.
+    pub to: Vec<SiteId>,
+    /// Deadline, in milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+struct Candidate {
+    source: NodeId,
+    one: InventoryVm,
+    to: Option<NodeId>,
+    link: Option<LinkId>,
+    reasons: Vec<String>,
+}
+
+impl Node {
+    /// Plans an evacuation with these terms, without starting it.
+    pub fn plan(&self, now: Instant, terms: &Terms) -> Plan {
+        let mut plan = Plan::default();
+        let covers = |node: NodeId, site: SiteId| {
+            terms.from_sites.contains(&site) || terms.from_hosts.contains(&node)
+        };
+        let mut candidates = Vec::new();
+        for (source, entry) in self.directory.nodes() {
+            if !covers(source, entry.site) {
+                continue;
+            }
+            if !matches!(
+                self.membership.liveness(now, source),
+                Liveness::Alive | Liveness::Suspected
+            ) {
+                plan.silent.push(entry.name.clone());
+                continue;
+            }
+            for one in self.inventory_of(now, source) {
+                if one.state == VmState::Arriving {
+                    continue;
+                }
+                let reasons = one.vm.obstacles.clone();
+                candidates.push(Candidate { source, one, to: None, link: None, reasons });
+            }
+        }
+        candidates.sort_by_key(|candidate| {
+            let vm = &candidate.one.vm;
+            (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id)
+        });
+        let mut free: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for candidate in &mut candidates {
+            self.assign(now, terms, candidate, &mut free, &covers);
+        }
+        let links: Vec<LinkId> = self.directory.links().map(|(link, _)| link).collect();
+        for link in links {
+            self.walk(now, link, terms, &candidates, &mut plan);
+        }
+        plan.vms.sort_by_key(|planned| (planned.start_ms, planned.finish_ms, planned.vm.id));
+        for candidate in candidates.iter().filter(|candidate| candidate.link.is_none()) {
+            plan.vms.push(PlannedVm {
+                vm: candidate.one.vm.clone(),
+                from: self.directory.name(candidate.source),
+                to: None,
+                start_ms: 0,
+                finish_ms: 0,
+                downtime_ms: 0,
+                late: false,
+                reasons: candidate.reasons.clone(),
+            });
+        }
+        plan
+    }
+
+    fn assign(
+        &self,
+        now: Instant,
+        terms: &Terms,
+        candidate: &mut Candidate,
+        free: &mut BTreeMap<NodeId, u64>,
+        covers: &impl Fn(NodeId, SiteId) -> bool,
+    ) {
+        let needed = memory_needed(&candidate.one.vm);
+        let from = self.directory.site_of(candidate.source).unwrap_or(self.site);
+        let mut reasons = Vec::new();
+        let mut best: Option<(u64, NodeId, LinkId)> = None;
+        for (node, entry) in self.directory.nodes() {
+            if !terms.to.contains(&entry.site) || node == candidate.source {
+                continue;
+            }
+            let mut refuse = |why: String| reasons.push(format!("{}: {why}", entry.name));
+            let host = if node == self.me {
+                Some(self.host_report())
+            } else {
+                let up = self.membership.is_up(now, node);
+                self.membership.peer(node).filter(|_| up).map(|peer| peer.heartbeat.host)
+            };
+            let link = self.directory.link_between(from, entry.site);
+            let (Some(host), Some(link)) = (host, link) else {
+                refuse("it is not heard".into());
+                continue;
+            };
+            if covers(node, entry.site) || !host.takes_arrivals {
+                refuse("it takes no arrivals".into());
+                continue;
+            }
+            let room = *free.entry(node).or_insert(host.memory_free);
+            if needed > room {
+                refuse(format!(
+                    "{} MiB of memory are needed and {} MiB would be free",
+                    needed >> 20,
+                    room >> 20
+                ));
+            } else if best.is_none_or(|(most, _, _)| room > most) {
+                best = Some((room, node, link));
+            }
+        }
+        match best {
+            Some((_, node, link)) if candidate.reasons.is_empty() => {
+                candidate.to = Some(node);
+                candidate.link = Some(link);
+                free.entry(node).and_modify(|room| *room = room.saturating_sub(needed));
+            }
+            Some(_) => {}
+            None if reasons.is_empty() => {
+                candidate.reasons.push("no host stands in the destination sites".into());
+            }
+            None => candidate.reasons.extend(reasons),
+        }
+    }
+
+    fn walk(
+        &self,
+        now: Instant,
+        link: LinkId,
+        terms: &Terms,
+        candidates: &[Candidate],
+        plan: &mut Plan,
+    ) {
+        let usable = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        let heads = candidates.iter().filter(|one| one.link == Some(link)).map(|candidate| {
+            let vm = &candidate.one.vm;
+            let under_way = candidate.one.state == VmState::Moving;
+            let head = HeadVm {
+                vm: vm.id,
+                evacuation: EvacuationId(0),
+                link,
+                stage: if under_way { Stage::Moving } else { Stage::Queued },
+                priority: vm.policy.priority,
+                bytes: if under_way { candidate.one.remaining } else { vm.bytes() },
+                dirty_rate: vm.dirty_rate,
+                floor: BytesPerSec(0),
+                most: BytesPerSec(0),
+                to: candidate.to,
+            };
+            Contender { source: candidate.source, vm: head }
+        });
+        let round_trip = self.link_round_trip(now, link);
+        let mut at_ms = 0;
+        for contender in common_order(link, usable, heads) {
+            let Some(candidate) = candidates.iter().find(|one| one.one.vm.id == contender.vm.vm)
+            else {
+                continue;
+            };
+            let vm = &candidate.one.vm;
+            let head = &contender.vm;
+            let copy = precopy_time(head.bytes, usable.0, head.dirty_rate);
+            // Set-up overlaps with the one before; the switchover costs two round trips.
+            let downtime_ms = if vm.state == RunState::Running {
+                let again = BytesPerSec(head.dirty_rate)
+                    .bytes_in(core::time::Duration::from_millis(vm.policy.max_downtime_ms));
+                milliseconds(round_trip * 2 + usable.time_for(again))
+            } else {
+                0
+            };
+            let start_ms = at_ms;
+            at_ms += milliseconds(copy);
+            let finish_ms = at_ms + milliseconds(round_trip * 2);
+            plan.bytes = plan.bytes.saturating_add(head.bytes);
+            plan.total_ms = plan.total_ms.max(finish_ms);
+            plan.vms.push(PlannedVm {
+                vm: vm.clone(),
+                from: self.directory.name(candidate.source),
+                to: candidate.to.map(|node| self.directory.name(node)),
+                start_ms,
+                finish_ms,
+                downtime_ms,
+                late: terms.deadline_ms.is_some_and(|deadline| finish_ms > deadline),
+                reasons: Vec::new(),
+            });
+        }
+    }
+}

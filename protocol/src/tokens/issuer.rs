@@ -1,0 +1,243 @@
+//! One node's right to issue tokens of one link, and what it does with it.
+//!
+//! Invariants:
+//! - *own slices only*: a table never grants more than the tokens of the slices that this node may
+//!   issue, counting everything that may still be out;
+//! - *no slice has two issuers* while the receiving nodes hear each other: a slice is issued only
+//!   after every lease that a former issuer can have given must have run out, and only while every
+//!   receiving node that is up has lately echoed this life of ours, so that none of them can have
+//!   declared us dead and taken over.
+//!
+//! Why the echo settles it: a peer that echoed our heartbeat sent at time t declares us dead no
+//! earlier than t + `dead_after`, and waits one lease more before it issues. What we issue before
+//! t + `dead_after` has run out by then.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use super::{Acceptance, Entry, Table, ledger::Ledger, slices};
+use crate::{
+    ids::{Incarnation, LinkId, NodeId},
+    membership::Membership,
+    time::Instant,
+};
+
+/// How far this node is with a slice that falls to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Claim {
+    /// It fell to us then; former leases may still run.
+    Waiting(Instant),
+    /// It is ours to issue.
+    Issued,
+}
+
+/// What a sender is to have of the whole link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The sender.
+    pub sender: NodeId,
+    /// Tokens of the whole link.
+    pub tokens: u16,
+}
+
+/// The issuer's state for one link.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    link: LinkId,
+    wait: Duration,
+    claims: BTreeMap<u16, Claim>,
+    ledger: Ledger,
+    table: Table,
+}
+
+impl Issuer {
+    /// Of a node that has just started: it issues nothing until it has waited. `wait` is the lease
+    /// with its drift allowance.
+    pub fn new(link: LinkId, wait: Duration) -> Self {
+        let table = Table { link, version: 0, slices: 0, entries: Vec::new() };
+        Self { link, wait, claims: BTreeMap::new(), ledger: Ledger::default(), table }
+    }
+
+    /// The table as last made; version 0 means that there is none yet.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Tokens that this node may issue now.
+    pub fn tokens(&self) -> u16 {
+        slices::tokens_in(self.mask())
+    }
+
+    fn mask(&self) -> u64 {
+        self.claims
+            .iter()
+            .filter(|(_, claim)| **claim == Claim::Issued)
+            .fold(0, |mask, (slice, _)| mask | 1 << slice)
+    }
+
+    /// Takes note of what a sender goes by.
+    pub fn accepted(&mut self, sender: NodeId, me: (NodeId, Incarnation), accepted: &Acceptance) {
+        if (accepted.issuer, accepted.incarnation) == me && accepted.link == self.link {
+            self.ledger.confirm(sender, accepted.version, &accepted.handed);
+        }
+    }
+
+    /// Sees which slices fall to this node, given the receiving nodes, and which may be issued.
+    pub fn update_claims(
+        &mut self,
+        now: Instant,
+        me: NodeId,
+        receivers: &[NodeId],
+        membership: &Membership,
+    ) {
+        let up: Vec<NodeId> =
+            receivers.iter().copied().filter(|node| membership.is_up(now, *node)).collect();
+        let heard_by_all = up
+            .iter()
+            .filter(|node| **node != me)
+            .map(|node| membership.peer(*node).and_then(|peer| peer.echoed_since))
+            .try_fold(Instant::default(), |latest, since| Some(latest.max(since?)));
+        for slice in 0..slices::SLICES {
+            let ours = slices::issuer_of(self.link, slice, up.iter().copied()) == Some(me);
+            if !ours {
+                self.claims.remove(&slice);
+                continue;
+            }
+            let claim = self.claims.entry(slice).or_insert(Claim::Waiting(now));
+            if let (Claim::Waiting(since), Some(heard)) = (*claim, heard_by_all)
+                && now >= since.max(heard) + self.wait
+            {
+                *claim = Claim::Issued;
+            }
+        }
+    }
+
+    /// Makes the table anew for the wanted division of the link, if this node may issue now.
+    /// Returns whether anything in it changed that a sender waits for.
+    ///
+    /// `answers` gives, for a sender that is up, its life, the newest heartbeat heard of it, and
+    /// when that was heard.
+    pub fn issue(
+        &mut self,
+        now: Instant,
+        me: NodeId,
+        receivers: &[NodeId],
+        membership: &Membership,
+        targets: &[Target],
+    ) -> bool {
+        self.ledger.expire(now);
+        let heard = receivers
+            .iter()
+            .filter(|node| **node != me && membership.is_up(now, **node))
+            .all(|node| membership.fresh_echo(now, *node));
+        if !heard {
+            return false;
+        }
+        let own = self.tokens();
+        let wanted: BTreeMap<NodeId, u16> =
+            portions(own, targets).into_iter().filter(|(_, tokens)| *tokens > 0).collect();
+        let mut out: u16 = self
+            .ledger
+            .senders()
+            .iter()
+            .fold(0, |sum: u16, sender| sum.saturating_add(self.ledger.out(*sender)));
+        let version = self.table.version + 1;
+        let mut entries = Vec::new();
+        for target in targets {
+            let sender = target.sender;
+            let Some(peer) = membership.peer(sender).filter(|_| membership.is_up(now, sender))
+            else {
+                continue;
+            };
+            let want = wanted.get(&sender).copied().unwrap_or(0);
+            let already = self.ledger.out(sender);
+            let more = want.saturating_sub(already).min(own.saturating_sub(out));
+            // Overcommitted (slices were lost): nobody is renewed beyond what is ours.
+            let room = own.saturating_sub(entries.iter().map(|entry: &Entry| entry.tokens).sum());
+            let tokens = want.min(already.saturating_add(more)).min(room);
+            if tokens == 0 {
+                continue;
+            }
+            out = out.saturating_add(more);
+            entries.push(Entry {
+                sender,
+                incarnation: peer.heartbeat.incarnation,
+                answering: peer.heartbeat.number,
+                tokens,
+            });
+        }
+        let mask = self.mask();
+        if self.table.slices == mask && self.table.entries == entries {
+            return false;
+        }
+        let moved = self.table.slices != mask || !same_rights(&self.table.entries, &entries);
+        for entry in &entries {
+            if let Some(peer) = membership.peer(entry.sender) {
+                let expires = peer.heard_at + self.wait;
+                self.ledger.grant(entry.sender, version, entry.tokens, expires);
+            }
+        }
+        self.table = Table { link: self.link, version, slices: mask, entries };
+        moved
+    }
+
+    /// What this issuer's book says that a sender may be using.
+    pub fn out(&self, sender: NodeId) -> u16 {
+        self.ledger.out(sender)
+    }
+
+    /// When a wait or a grant ends, if one does.
+    pub fn next_change(&self) -> Option<Instant> {
+        let waits = self.claims.values().filter_map(|claim| match claim {
+            Claim::Waiting(since) => Some(*since + self.wait),
+            Claim::Issued => None,
+        });
+        waits.chain(self.ledger.next_expiry()).min()
+    }
+}
+
+fn same_rights(left: &[Entry], right: &[Entry]) -> bool {
+    left.len() == right.len()
+        && left.iter().zip(right).all(|(left, right)| {
+            (left.sender, left.tokens, left.incarnation)
+                == (right.sender, right.tokens, right.incarnation)
+        })
+}
+
+/// `own` tokens divided as `targets` divide the link, whole tokens only; what rounding leaves goes
+/// to the first in order, up to the whole of what was asked.
+fn portions(own: u16, targets: &[Target]) -> Vec<(NodeId, u16)> {
+    let asked: u32 = targets.iter().map(|target| u32::from(target.tokens)).sum();
+    let whole = asked.max(u32::from(crate::units::LINK_TOKENS));
+    let portion = |tokens: u32| u16::try_from(tokens * u32::from(own) / whole).unwrap_or(0);
+    let mut portions: Vec<(NodeId, u16)> = targets
+        .iter()
+        .map(|target| (target.sender, portion(u32::from(target.tokens))))
+        .collect();
+    let given: u16 = portions.iter().map(|(_, tokens)| *tokens).sum();
+    if let Some((_, first)) = portions.first_mut() {
+        *first += portion(asked).saturating_sub(given);
+    }
+    portions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(sender: u64, tokens: u16) -> Target {
+        Target { sender: NodeId(sender), tokens }
+    }
+
+    #[test]
+    fn portions_never_exceed_what_is_owned_and_lose_nothing_to_rounding() {
+        let targets = [target(1, 333), target(2, 333), target(3, 334)];
+        let portions = portions(175, &targets);
+        assert_eq!(portions.iter().map(|(_, tokens)| tokens).sum::<u16>(), 175);
+    }
+
+    #[test]
+    fn portions_of_a_partly_asked_link_leave_the_rest() {
+        assert_eq!(portions(500, &[target(1, 500)]), [(NodeId(1), 250)]);
+    }
+}

@@ -1,0 +1,91 @@
+//! An issuer's book of what is out.
+//!
+//! A grant stays in the book until it has surely run out by the sender's clock, or the sender has
+//! confirmed that it goes by a later version. What a sender may be using is the most of all its
+//! grants that are still in the book: it uses one of them, and nobody knows which.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use crate::{ids::NodeId, time::Instant};
+
+#[derive(Debug, Clone, Copy)]
+struct Out {
+    version: u64,
+    tokens: u16,
+    expires: Instant,
+}
+
+/// The book.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {
+    grants: BTreeMap<NodeId, Vec<Out>>,
+    handed: BTreeMap<(NodeId, NodeId), Out>,
+}
+
+impl Ledger {
+    /// Writes down that `version` of the table grants `tokens` to `sender` until `expires`.
+    pub fn grant(&mut self, sender: NodeId, version: u64, tokens: u16, expires: Instant) {
+        let grants = self.grants.entry(sender).or_default();
+        // An older grant that ends no later and is no larger says nothing any more.
+        grants.retain(|out| out.tokens > tokens || out.expires > expires);
+        grants.push(Out { version, tokens, expires });
+    }
+
+    /// The sender goes by `version` and by none before it, and has handed `handed` on. Handed
+    /// tokens stay in the book under the receiver's name for as long as they were out.
+    pub fn confirm(&mut self, sender: NodeId, version: u64, handed: &[(NodeId, u16)]) {
+        let Some(grants) = self.grants.get_mut(&sender) else { return };
+        if let Some(expires) = grants.iter().map(|out| out.expires).max() {
+            for (receiver, tokens) in handed {
+                let out = self.handed.entry((sender, *receiver)).or_insert(Out {
+                    version,
+                    tokens: *tokens,
+                    expires,
+                });
+                out.tokens = out.tokens.max(*tokens);
+                out.expires = out.expires.max(expires);
+            }
+        }
+        grants.retain(|out| out.version >= version);
+    }
+
+    /// Forgets what has run out.
+    pub fn expire(&mut self, now: Instant) {
+        self.grants.retain(|_, grants| {
+            grants.retain(|out| out.expires > now);
+            !grants.is_empty()
+        });
+        self.handed.retain(|_, out| out.expires > now);
+    }
+
+    /// The most that `sender` may be using.
+    pub fn out(&self, sender: NodeId) -> u16 {
+        let granted = self
+            .grants
+            .get(&sender)
+            .and_then(|grants| grants.iter().map(|out| out.tokens).max())
+            .unwrap_or(0);
+        let handed = self
+            .handed
+            .iter()
+            .filter(|((_, receiver), _)| *receiver == sender)
+            .map(|(_, out)| out.tokens)
+            .fold(0, u16::saturating_add);
+        granted.max(handed)
+    }
+
+    /// All senders that may be using something.
+    pub fn senders(&self) -> Vec<NodeId> {
+        let mut senders: Vec<NodeId> = self.grants.keys().copied().collect();
+        senders.extend(self.handed.keys().map(|(_, receiver)| *receiver));
+        senders.sort_unstable();
+        senders.dedup();
+        senders
+    }
+
+    /// When the next grant runs out.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let grants = self.grants.values().flatten().map(|out| out.expires);
+        grants.chain(self.handed.values().map(|out| out.expires)).min()
+    }
+}

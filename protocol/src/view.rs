@@ -1,0 +1,304 @@
+//! What a node knows, for people, metrics and checkers. Read-only.
+
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+use crate::{
+    evacuation::State,
+    ids::{EvacuationId, LinkId, NodeId},
+    membership::Liveness,
+    message::{HeldBack, HostReport, InventoryVm, QueueReport},
+    node::Node,
+    time::Instant,
+    units::BytesPerSec,
+    vm::Outcome,
+};
+
+/// A node as seen from here.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its site's name.
+    pub site: String,
+    /// How it stands.
+    pub liveness: Liveness,
+    /// Its host, once heard.
+    pub host: Option<HostReport>,
+    /// Its queue, once heard.
+    pub queue: QueueReport,
+    /// Round-trip time to it.
+    pub round_trip: Option<Duration>,
+}
+
+/// A link as seen from here.
+#[derive(Debug, Clone)]
+pub struct LinkView {
+    /// Its id.
+    pub id: LinkId,
+    /// Its name.
+    pub name: String,
+    /// What it is taken to carry.
+    pub capacity: BytesPerSec,
+    /// What may be divided among the senders.
+    pub usable: BytesPerSec,
+    /// What arrives at its far end now.
+    pub arrived: BytesPerSec,
+    /// Senders, with their tokens, rate and what holds them back.
+    pub senders: Vec<(String, u16, BytesPerSec, HeldBack)>,
+    /// Issuers, with the tokens that they may issue.
+    pub issuers: Vec<(String, u16)>,
+    /// Slices that two issuers claim.
+    pub contested: u16,
+    /// Round-trip time.
+    pub round_trip: Duration,
+}
+
+/// An evacuation as seen from here.
+#[derive(Debug, Clone)]
+pub struct EvacuationView {
+    /// Its id.
+    pub id: EvacuationId,
+    /// Where it was started.
+    pub initiator: String,
+    /// Sites and hosts to be emptied.
+    pub from: Vec<String>,
+    /// Sites that the VMs go to.
+    pub to: Vec<String>,
+    /// How far it is.
+    pub state: State,
+    /// The one that moves its VMs, if it is merged into another.
+    pub merged_into: Option<EvacuationId>,
+    /// How long ago it started.
+    pub age: Duration,
+    /// What is left until the deadline.
+    pub time_left: Option<Duration>,
+    /// VMs still to leave.
+    pub vms_left: u32,
+    /// VMs that cannot leave for now.
+    pub stuck: u32,
+    /// VMs whose whereabouts are not certain.
+    pub unknown: u32,
+    /// Bytes still to leave.
+    pub bytes_left: u64,
+    /// VMs that have arrived.
+    pub arrived: usize,
+    /// Source hosts that are not heard.
+    pub silent: Vec<String>,
+    /// Whether every host that is heard has nothing left to move.
+    pub done: bool,
+    /// When it ends at the present rate, from now.
+    pub remaining: Option<Duration>,
+}
+
+/// A VM as seen from here.
+#[derive(Debug, Clone)]
+pub struct VmView {
+    /// Where it is.
+    pub host: String,
+    /// The VM.
+    pub vm: InventoryVm,
+}
+
+impl Node {
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.me
+    }
+
+    /// Who is who.
+    pub fn directory(&self) -> &crate::Directory {
+        &self.directory
+    }
+
+    /// Why the hypervisor here does not answer, if it does not.
+    pub fn hypervisor_down(&self) -> Option<&str> {
+        self.hypervisor_down.as_deref()
+    }
+
+    /// Moves out of here.
+    pub fn departures(&self) -> &crate::departures::Departures {
+        &self.departures
+    }
+
+    /// Moves into here.
+    pub fn arrivals(&self) -> &crate::arrivals::Arrivals {
+        &self.arrivals
+    }
+
+    /// What an issuer of this node's says to be out to a sender; zero if it issues nothing there.
+    pub fn issued(&self, link: LinkId) -> u16 {
+        self.issuers.get(&link).map_or(0, |issuer| issuer.tokens())
+    }
+
+    /// All listed nodes.
+    pub fn nodes_view(&self, now: Instant) -> Vec<NodeView> {
+        self.directory
+            .nodes()
+            .map(|(id, entry)| {
+                let peer = self.membership.peer(id);
+                let (host, queue) = if id == self.me {
+                    (Some(self.host_report()), self.queue_report(now))
+                } else {
+                    peer.map(|peer| (Some(peer.heartbeat.host), peer.heartbeat.queue.clone()))
+                        .unwrap_or_default()
+                };
+                NodeView {
+                    id,
+                    name: entry.name.clone(),
+                    site: self.directory.site_name(entry.site),
+                    liveness: self.membership.liveness(now, id),
+                    host,
+                    queue,
+                    round_trip: peer.and_then(|peer| peer.round_trip),
+                }
+            })
+            .collect()
+    }
+
+    /// All links.
+    pub fn links_view(&self, now: Instant) -> Vec<LinkView> {
+        self.directory
+            .links()
+            .map(|(id, entry)| {
+                let capacity = &self.capacities[&id];
+                let mut view = LinkView {
+                    id,
+                    name: entry.name.clone(),
+                    capacity: capacity.value(),
+                    usable: capacity.usable(),
+                    arrived: BytesPerSec(0),
+                    senders: Vec::new(),
+                    issuers: Vec::new(),
+                    contested: self.holders.get(&id).map_or(0, |holder| holder.contested(now)),
+                    round_trip: self.link_round_trip(now, id),
+                };
+                let receivers = self.directory.receivers(id);
+                let own = self.own_link_reports(now);
+                let reports = self
+                    .membership
+                    .up(now)
+                    .flat_map(|(node, peer)| {
+                        peer.heartbeat.links.iter().map(move |report| (node, *report))
+                    })
+                    .chain(own.into_iter().map(|report| (self.me, report)))
+                    .filter(|(_, report)| report.link == id);
+                for (node, report) in reports {
+                    if receivers.contains(&node) {
+                        view.arrived.0 = view.arrived.0.saturating_add(report.arrived.0);
+                    } else {
+                        let name = self.directory.name(node);
+                        view.senders.push((name, report.tokens, report.sent, report.held_back));
+                    }
+                }
+                if let Some(issuer) = self.issuers.get(&id) {
+                    view.issuers.push((self.directory.name(self.me), issuer.tokens()));
+                }
+                for (node, peer) in self.membership.up(now) {
+                    for table in peer.heartbeat.tables.iter().filter(|table| table.link == id) {
+                        let tokens = crate::tokens::slices::tokens_in(table.slices);
+                        view.issuers.push((self.directory.name(node), tokens));
+                    }
+                }
+                view
+            })
+            .collect()
+    }
+
+    /// All evacuations, newest last.
+    pub fn evacuations_view(&self, now: Instant) -> Vec<EvacuationView> {
+        let mut views: Vec<EvacuationView> =
+            self.evacuations.all().map(|known| self.evacuation_view(now, known)).collect();
+        views.sort_by_key(|view| core::cmp::Reverse(view.age));
+        views
+    }
+
+    fn evacuation_view(&self, now: Instant, known: &crate::evacuation::Known) -> EvacuationView {
+        let record = &known.record;
+        let names = |sites: &[crate::SiteId]| -> Vec<String> {
+            sites.iter().map(|site| self.directory.site_name(*site)).collect()
+        };
+        let mut from = names(&record.from_sites);
+        from.extend(record.from_hosts.iter().map(|node| self.directory.name(*node)));
+        let merged_into = self.evacuations.merged_into(record.id);
+        let mover = merged_into.unwrap_or(record.id);
+        let mut view = EvacuationView {
+            id: record.id,
+            initiator: self.directory.name(record.initiator),
+            from,
+            to: names(&record.to),
+            state: record.state,
+            merged_into,
+            age: known.age(now),
+            time_left: known.time_left(now),
+            vms_left: 0,
+            stuck: 0,
+            unknown: 0,
+            bytes_left: 0,
+            arrived: self.outcomes.keys().filter(|(id, _)| *id == mover).count(),
+            silent: Vec::new(),
+            done: false,
+            remaining: None,
+        };
+        let mut heard = false;
+        for node in self.nodes_view(now) {
+            let site = self.directory.site_of(node.id).unwrap_or(self.site);
+            if !record.covers(node.id, site) {
+                continue;
+            }
+            if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) {
+                // A host that has not heard of the evacuation yet has nothing to say about it.
+                heard |= node.id == self.me || self.knows(node.id, mover);
+                if node.id != self.me && !self.knows(node.id, mover) {
+                    view.vms_left += 1;
+                }
+                view.vms_left += node.queue.vms;
+                view.stuck += node.queue.stuck;
+                view.unknown += node.queue.unknown;
+                view.bytes_left = view.bytes_left.saturating_add(node.queue.bytes);
+            } else {
+                view.silent.push(node.name);
+            }
+        }
+        view.done = heard && view.vms_left == 0 && view.stuck == 0;
+        let rate: u64 = self.links_view(now).iter().map(|link| link.arrived.0).sum();
+        if rate > 0 && view.bytes_left > 0 {
+            view.remaining = Some(BytesPerSec(rate).time_for(view.bytes_left));
+        }
+        view
+    }
+
+    fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
+        self.membership.peer(node).is_some_and(|peer| {
+            peer.heartbeat.evacuations.iter().any(|record| record.id == evacuation)
+        })
+    }
+
+    /// All VMs of all hosts, as last heard.
+    pub fn vms_view(&self, now: Instant) -> Vec<VmView> {
+        self.directory
+            .nodes()
+            .flat_map(|(node, entry)| {
+                self.inventory_of(now, node)
+                    .into_iter()
+                    .map(|vm| VmView { host: entry.name.clone(), vm })
+            })
+            .collect()
+    }
+
+    /// Completed moves of an evacuation (or of the one that it is merged into), by end.
+    pub fn outcomes_view(&self, evacuation: EvacuationId) -> Vec<Outcome> {
+        let mover = self.evacuations.merged_into(evacuation).unwrap_or(evacuation);
+        let mut outcomes: Vec<Outcome> = self
+            .outcomes
+            .iter()
+            .filter(|((id, _), _)| *id == mover)
+            .map(|(_, outcome)| outcome.clone())
+            .collect();
+        outcomes.sort_by_key(|outcome| (outcome.end_ms, outcome.vm));
+        outcomes
+    }
+
+}

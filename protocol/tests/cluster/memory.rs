@@ -1,0 +1,38 @@
+//! Room at the destination is asked for, and never given twice.
+
+use crate::{
+    finish,
+    world::{MIB, Setup, World},
+};
+use lifeboat_protocol::output::NoticeKind;
+use std::time::Duration;
+
+#[test]
+fn tight_destinations_are_filled_and_never_overfilled() {
+    for seed in 0..20 {
+        let mut world =
+            World::new(&Setup { memory: 2200 * MIB, seed, ..Setup::new(3, 3) });
+        for number in 0..18 {
+            world.add_vm(number % 3, 340 * MIB, 500_000);
+        }
+        world.run(Duration::from_secs(10));
+        world.evacuate(0);
+        finish(&mut world);
+    }
+}
+
+#[test]
+fn what_does_not_fit_stays_and_is_named() {
+    let mut world = World::new(&Setup { memory: 1000 * MIB, ..Setup::new(2, 1) });
+    for number in 0..4 {
+        world.add_vm(number % 2, 400 * MIB, 0);
+    }
+    world.run(Duration::from_secs(10));
+    world.evacuate(0);
+    world.run(Duration::from_secs(60));
+    let safe = world.vms.iter().filter(|vm| world.home(**vm) == Some(2)).count();
+    assert_eq!(safe, 2, "{}", world.describe());
+    let view = &world.node(0).evacuations_view(world.local(0))[0];
+    assert_eq!((view.stuck, view.done), (2, false), "{view:?}");
+    assert!(!world.notices(NoticeKind::Failed).is_empty());
+}

@@ -1,0 +1,117 @@
+//! The link is cut at every point of the switchover: the VM never runs twice, and in the end runs
+//! exactly once.
+
+use crate::{
+    LIMIT, finish,
+    world::{MIB, Setup, World, hypervisor::Place},
+};
+use std::time::Duration;
+
+fn with_one_vm() -> World {
+    let mut world = World::new(&Setup::new(1, 2));
+    world.add_vm(0, 300 * MIB, 8_000_000);
+    world.run(Duration::from_secs(10));
+    world.evacuate(0);
+    world.run_until(LIMIT, "it is copied", |world| {
+        world.places(world.vms[0]).iter().any(|(_, place)| *place == Place::Incoming)
+    });
+    world
+}
+
+/// From when to when, in milliseconds after its first byte, the interesting part lasts.
+fn window() -> std::ops::Range<u64> {
+    let mut world = with_one_vm();
+    let paused = world.run_until(LIMIT, "it switches", |world| {
+        world.places(world.vms[0]).iter().any(|(_, place)| *place == Place::Switching)
+    });
+    let settled = world.run_until(LIMIT, "it is closed", World::settled);
+    let from = paused.as_millis() as u64 - 60;
+    from..from + 60 + settled.as_millis() as u64 + 100
+}
+
+fn disturb(what: impl Fn(&mut World), undo: impl Fn(&mut World), lengths: &[u64]) {
+    for at in window().step_by(20) {
+        for length in lengths {
+            let mut world = with_one_vm();
+            world.run(Duration::from_millis(at));
+            what(&mut world);
+            world.run(Duration::from_millis(*length));
+            undo(&mut world);
+            finish(&mut world);
+        }
+    }
+}
+
+#[test]
+fn cut_both_ways() {
+    disturb(|world| world.cut(&[0], &[1, 2]), World::heal, &[30, 400, 1600, 4000, 20_000]);
+}
+
+#[test]
+fn cut_one_way() {
+    disturb(|world| world.cut_one_way(&[0], &[1, 2]), World::heal, &[400, 1600, 9000]);
+    disturb(|world| world.cut_one_way(&[1, 2], &[0]), World::heal, &[400, 1600, 9000]);
+}
+
+#[test]
+fn the_source_daemon_dies() {
+    disturb(|world| world.crash(0), |world| world.start(0), &[10, 300, 5000, 20_000]);
+}
+
+#[test]
+fn the_destination_daemons_die() {
+    let both = |world: &mut World| [1, 2].into_iter().for_each(|host| world.crash(host));
+    let back = |world: &mut World| [1, 2].into_iter().for_each(|host| world.start(host));
+    disturb(both, back, &[10, 300, 5000, 20_000]);
+}
+
+#[test]
+fn the_source_daemon_dies_and_the_link_is_cut() {
+    disturb(
+        |world| {
+            world.crash(0);
+            world.cut(&[0], &[1, 2]);
+        },
+        |world| {
+            world.start(0);
+            world.run(Duration::from_millis(700));
+            world.heal();
+        },
+        &[10, 1000, 3000],
+    );
+}
+
+#[test]
+fn the_whole_source_dies() {
+    for at in window().step_by(20) {
+        let mut world = with_one_vm();
+        world.run(Duration::from_millis(at));
+        world.kill_host(0);
+        world.run(Duration::from_secs(20));
+        let source = world.hosts[0].id;
+        for host in [1, 2] {
+            world.command(
+                host,
+                lifeboat_protocol::command::Command::DeclareDead { node: source },
+            );
+        }
+        world.run(Duration::from_secs(2));
+        let vm = world.vms[0];
+        let runs = world.places(vm).iter().any(|(_, place)| *place == Place::Running);
+        assert!(runs || world.died_with_host.contains(&vm), "{}", world.describe());
+    }
+}
+
+#[test]
+fn the_whole_destination_dies() {
+    for at in window().step_by(20) {
+        let mut world = with_one_vm();
+        world.run(Duration::from_millis(at));
+        let to = world.places(world.vms[0]).iter().find(|(host, _)| *host > 0).map(|(host, _)| *host);
+        world.kill_host(to.unwrap_or(1));
+        world.run(Duration::from_secs(60));
+        let vm = world.vms[0];
+        let lost = world.died_with_host.contains(&vm);
+        assert!(lost || world.home(vm).is_some_and(|home| home > 0), "{}", world.describe());
+    }
+}
