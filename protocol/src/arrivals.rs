@@ -21,6 +21,7 @@ use crate::{
     message::Direct,
     output::{NoticeKind, Output},
     time::{Instant, milliseconds},
+    units::scaled,
     vm::{Copy, RunState, Vm},
 };
 
@@ -98,7 +99,9 @@ pub struct Arrivals {
 pub fn memory_needed(vm: &Vm) -> u64 {
     match vm.state {
         RunState::ShutOff => 0,
-        RunState::Running | RunState::Paused => vm.memory + vm.memory * OVERHEAD_PERMILLE / 1000,
+        RunState::Running | RunState::Paused => {
+            vm.memory.saturating_add(scaled(vm.memory, OVERHEAD_PERMILLE, 1000))
+        }
     }
 }
 
@@ -332,7 +335,7 @@ impl Arrival {
         let id = self.id;
         let since_commit = self.committed_at.map_or(0, |at| milliseconds(now.since(at)));
         self.downtime_ms =
-            if self.vm.state.resumes() { self.paused_ms + since_commit } else { 0 };
+            if self.vm.state.resumes() { self.paused_ms.saturating_add(since_commit) } else { 0 };
         self.phase = Phase::Settled;
         self.counted = true;
         fx.out(Output::CloseMove { id });
@@ -455,7 +458,8 @@ impl Arrival {
                 }
             }
             Phase::Expected | Phase::Preparing
-                if now.since(self.renewed_at) > config.reservation
+                if !self.committed
+                    && now.since(self.renewed_at) > config.reservation
                     && now.since(self.asked_at) >= ASK_EVERY =>
             {
                 self.asked_at = now;

@@ -24,8 +24,9 @@ const LARGEST_STEP_PERMILLE: u64 = 1000;
 const PROBE_PAUSE: Duration = Duration::from_secs(3);
 /// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
 const SHORTEST_ROUND: Duration = Duration::from_millis(600);
-/// What must have arrived of what was allowed for the allowance to count as the limit, thousandths.
-const FOLLOWED_PERMILLE: u64 = 880;
+/// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
+/// the limit, thousandths. A probe of a full link by the first step yields 943 at most.
+const FOLLOWED_PERMILLE: u64 = 950;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
 
@@ -40,6 +41,14 @@ pub struct SenderReport {
     pub tokens: u16,
 }
 
+/// Means over the last part of a round: bytes per second, and tokens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    arrived: u64,
+    sent: u64,
+    tokens: u64,
+}
+
 /// One link's estimate.
 #[derive(Debug, Clone)]
 pub struct Capacity {
@@ -49,7 +58,11 @@ pub struct Capacity {
     reserve_permille: u16,
     step_permille: u64,
     full_rounds: u8,
-    most_arrived: BytesPerSec,
+    round: Round,
+    arrived: u64,
+    sent: u64,
+    tokens: u64,
+    samples: u64,
     round_ends: Instant,
     probe_from: Instant,
 }
@@ -68,7 +81,11 @@ impl Capacity {
             reserve_permille,
             step_permille: LARGEST_STEP_PERMILLE,
             full_rounds: 0,
-            most_arrived: BytesPerSec(0),
+            round: Round::default(),
+            arrived: 0,
+            sent: 0,
+            tokens: 0,
+            samples: 0,
             round_ends: Instant::default(),
             probe_from: Instant::default(),
         }
@@ -112,35 +129,51 @@ impl Capacity {
         arrived: BytesPerSec,
         senders: &[SenderReport],
     ) -> bool {
-        self.most_arrived = self.most_arrived.max(arrived);
+        let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
+        // What a round's first third brings was sent before the last change acted.
+        let shortest = SHORTEST_ROUND.max(round_trip * 3);
+        if now + shortest * 2 / 3 >= self.round_ends {
+            self.arrived = self.arrived.saturating_add(arrived.0);
+            self.sent = self.sent.saturating_add(all);
+            let tokens = senders.iter().map(|one| u64::from(one.tokens));
+            self.tokens = self.tokens.saturating_add(tokens.sum());
+            self.samples += 1;
+        }
         if now < self.round_ends {
             return false;
         }
-        let most = core::mem::take(&mut self.most_arrived);
-        self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
-        let sum = |reason: HeldBack| -> u64 {
-            senders.iter().filter(|one| one.held_back == reason).map(|one| one.sent.0).sum()
+        let samples = core::mem::take(&mut self.samples).max(1);
+        let round = Round {
+            arrived: core::mem::take(&mut self.arrived) / samples,
+            sent: core::mem::take(&mut self.sent) / samples,
+            tokens: (core::mem::take(&mut self.tokens) / samples).min(LINK_TOKENS.into()),
         };
-        let all: u64 = senders.iter().map(|one| one.sent.0).sum();
-        let tokens: u64 = senders.iter().map(|one| u64::from(one.tokens)).sum();
-        let allowed = scaled(self.usable().0, tokens.min(LINK_TOKENS.into()), LINK_TOKENS.into());
-        if all > 0 && sum(HeldBack::Link) * 2 > all {
-            self.found_full(now, most)
-        } else if all > 0
-            && sum(HeldBack::Tokens) * 2 > all
-            && most.0 >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
-        {
-            self.full_rounds = 0;
-            self.probe(now)
-        } else {
+        self.round_ends = now + shortest;
+        let before = core::mem::replace(&mut self.round, round);
+        let held_back = |reason: HeldBack| -> bool {
+            let by = senders.iter().filter(|one| one.held_back == reason);
+            by.fold(0, |sum: u64, one| sum.saturating_add(one.sent.0)) > round.sent / 2
+        };
+        let allowed = scaled(self.usable().0, before.tokens.min(round.tokens), LINK_TOKENS.into());
+        let followed = round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
+        // What arrives lags behind what is sent: only what two rounds sent can be missed in this one.
+        let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
+        let queueing = round.arrived < sent;
+        if round.sent == 0 || !(held_back(HeldBack::Link) || held_back(HeldBack::Tokens)) {
             self.full_rounds = 0;
             false
+        } else if held_back(HeldBack::Link) || queueing {
+            // Tokens changing hands leave a gap in one round, hardly in two.
+            self.found_full(now, BytesPerSec(before.arrived.max(round.arrived)))
+        } else {
+            self.full_rounds = 0;
+            followed && self.probe(now)
         }
     }
 
     fn found_full(&mut self, now: Instant, arrived: BytesPerSec) -> bool {
         self.full_rounds = self.full_rounds.saturating_add(1);
-        let overshot = self.step_permille > FIRST_STEP_PERMILLE;
+        let overshot = self.step_permille > FIRST_STEP_PERMILLE * 2;
         if !overshot && self.full_rounds < ROUNDS_TO_CUT {
             return false;
         }
@@ -164,7 +197,7 @@ impl Capacity {
             return false;
         }
         self.value = value;
-        self.epoch += 1;
+        self.epoch = self.epoch.saturating_add(1);
         true
     }
 }

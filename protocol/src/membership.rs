@@ -62,6 +62,7 @@ pub struct Membership {
     me: NodeId,
     incarnation: Incarnation,
     dead_after: Duration,
+    vouched_for: Duration,
     suspect_after: Duration,
     keep_sent: Duration,
     peers: BTreeMap<NodeId, Peer>,
@@ -75,6 +76,7 @@ impl Membership {
             me,
             incarnation,
             dead_after: config.dead_after,
+            vouched_for: config.dead_after * 1000 / (1000 + config.drift_permille),
             suspect_after: config.suspect_after,
             keep_sent: config.dead_after + config.lease,
             peers: BTreeMap::new(),
@@ -184,13 +186,24 @@ impl Membership {
         self.peers.iter().map(|(node, peer)| (*node, peer))
     }
 
-    /// Whether a peer has lately echoed this life of ours: it cannot have declared us dead before
-    /// our clock says `dead_after` past the sending of what it echoed.
+    /// Whether a peer has lately echoed this life of ours: however fast its clock runs, it cannot
+    /// have declared us dead before our clock says `dead_after`, less the drift allowance, past the
+    /// sending of what it echoed.
     pub fn fresh_echo(&self, now: Instant, node: NodeId) -> bool {
         self.peers
             .get(&node)
             .and_then(|peer| peer.echo_sent_at)
-            .is_some_and(|sent_at| now.since(sent_at) < self.dead_after)
+            .is_some_and(|sent_at| now.since(sent_at) < self.vouched_for)
+    }
+
+    /// Whether a peer that is up may have declared us dead: it has not echoed us for too long, or
+    /// not since it came up, too long ago.
+    pub fn echo_lapsed(&self, now: Instant, node: NodeId) -> bool {
+        self.is_up(now, node)
+            && self.peers.get(&node).is_some_and(|peer| {
+                let vouched_at = peer.alive_since.max(peer.echo_sent_at.unwrap_or_default());
+                now.since(vouched_at) >= self.vouched_for
+            })
     }
 
     /// Echoes for our next heartbeat: of all peers that are up.

@@ -252,18 +252,19 @@ impl Node {
                 // A host that has not heard of the evacuation yet has nothing to say about it.
                 heard |= node.id == self.me || self.knows(node.id, mover);
                 if node.id != self.me && !self.knows(node.id, mover) {
-                    view.vms_left += 1;
+                    view.vms_left = view.vms_left.saturating_add(1);
                 }
-                view.vms_left += node.queue.vms;
-                view.stuck += node.queue.stuck;
-                view.unknown += node.queue.unknown;
+                view.vms_left = view.vms_left.saturating_add(node.queue.vms);
+                view.stuck = view.stuck.saturating_add(node.queue.stuck);
+                view.unknown = view.unknown.saturating_add(node.queue.unknown);
                 view.bytes_left = view.bytes_left.saturating_add(node.queue.bytes);
             } else {
                 view.silent.push(node.name);
             }
         }
         view.done = heard && view.vms_left == 0 && view.stuck == 0;
-        let rate: u64 = self.links_view(now).iter().map(|link| link.arrived.0).sum();
+        let links = self.links_view(now);
+        let rate = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
         if rate > 0 && view.bytes_left > 0 {
             view.remaining = Some(BytesPerSec(rate).time_for(view.bytes_left));
         }

@@ -12,7 +12,7 @@ use crate::{config::Config, daemon, logging};
 ///
 /// # Errors
 /// Whatever keeps the daemon from starting.
-pub async fn node(config: &Path) -> anyhow::Result<()> {
+pub(super) async fn node(config: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
     daemon::run(config).await
@@ -22,7 +22,7 @@ pub async fn node(config: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If its port, key or socket cannot be had.
-pub async fn carrier(config: &Path) -> anyhow::Result<()> {
+pub(super) async fn carrier(config: &Path) -> anyhow::Result<()> {
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
     let pid_file = config.run_dir.join("carrier.pid");
@@ -42,7 +42,7 @@ pub async fn carrier(config: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If the file cannot be read or the control socket cannot be had.
-pub async fn embedded_hypervisor(file: PathBuf) -> anyhow::Result<()> {
+pub(super) async fn embedded_hypervisor(file: PathBuf) -> anyhow::Result<()> {
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
     lifeboat_sim_net::live::hypervisor::run(read(&file)?).await
 }
@@ -51,13 +51,13 @@ pub async fn embedded_hypervisor(file: PathBuf) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If the file cannot be read or a port cannot be had.
-pub async fn wan_emulator(file: PathBuf) -> anyhow::Result<()> {
+pub(super) async fn wan_emulator(file: PathBuf) -> anyhow::Result<()> {
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
     lifeboat_sim_net::live::wan::run(read(&file)?).await
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not understood", file.display()))
 }

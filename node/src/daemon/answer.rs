@@ -61,7 +61,7 @@ impl Daemon {
                 Err(reasons) => refuse(responder, reasons.join("\n")),
             },
             Request::Cancel { id, abort } => self.cancel(responder, id.as_deref(), abort),
-            Request::DeclareDead { host } => match self.host(&host) {
+            Request::DeclareDead { host } => match self.silent_host(&host) {
                 Ok(node) => {
                     self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node }));
                     finish(responder, &());
@@ -151,6 +151,15 @@ impl Daemon {
             Some(node) => Ok(NodeId::of(&node.name)),
             None => Err(self.unknown("host", name)),
         }
+    }
+
+    /// A host that can be declared dead: nobody's word counts against its own.
+    fn silent_host(&self, name: &str) -> Result<NodeId, String> {
+        let node = self.host(name)?;
+        let heard = self.node.nodes_view(clock::now()).into_iter().any(|view| {
+            view.id == node && matches!(view.liveness, Liveness::Alive | Liveness::Suspected)
+        });
+        if heard { Err(format!("{name} is heard, so it is not dead")) } else { Ok(node) }
     }
 
     fn cancel(&mut self, responder: Responder, id: Option<&str>, abort: bool) {

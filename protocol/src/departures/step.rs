@@ -221,6 +221,8 @@ impl Departure {
                 self.paused_at.get_or_insert(since);
                 fx.out(Output::SetGuestPaused { id: self.id, paused: true });
             }
+            // Decided is decided: the destination has been promised the only copy.
+            Copy::Running | Copy::Paused if self.decided == Decided::Destroying => self.destroy(fx),
             Copy::Running | Copy::Paused => {
                 self.keep(now, fx);
                 return Ended::Failed(reason);

@@ -93,7 +93,7 @@ impl Node {
         match wire::decode::<Message>(bytes) {
             Err(error) => self.reject(from, &format!("{error}"), fx),
             Ok(Message::Heartbeat(heartbeat)) => self.heard(now, from, heartbeat, fx),
-            Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory),
+            Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory, fx),
             Ok(Message::Direct(direct)) => self.direct(now, from, direct, fx),
         }
     }
@@ -164,9 +164,9 @@ impl Node {
         }
     }
 
-    fn inventoried(&mut self, from: NodeId, inventory: Inventory) {
+    fn inventoried(&mut self, from: NodeId, inventory: Inventory, fx: &mut Effects) {
         if inventory.vms.len() > INVENTORY_PART || inventory.part >= inventory.parts {
-            return;
+            return self.reject(from, "its inventory is not in the parts that it says", fx);
         }
         let known = self.inventories.entry(from).or_default();
         let newer = (inventory.incarnation, inventory.version);
@@ -281,10 +281,11 @@ impl Node {
         fx: &mut Effects,
     ) {
         if let Direct::Reserve { evacuation, vm, definition, .. } = direct {
-            if vm.id == id.vm {
-                let room = self.room(vm.id);
-                self.arrivals.asked(now, id, evacuation, vm, definition, &room, fx);
+            if vm.id != id.vm {
+                return self.reject(from, "it asks for room for another VM than it names", fx);
             }
+            let room = self.room(vm.id);
+            self.arrivals.asked(now, id, evacuation, vm, definition, &room, fx);
             return;
         }
         let Some(arrival) = self.arrivals.by_id(id) else {
@@ -382,7 +383,12 @@ impl Node {
             let answer = if id.source == self.me {
                 // A later attempt under way makes the hypervisor's answer say nothing of this one.
                 let busy = self.departures.get(vm).is_some_and(|departure| departure.begun());
-                if busy { None } else { answer_without_record(id, copy, outgoing) }
+                let elsewhere = self.has_settled_elsewhere(vm, from);
+                match elsewhere && !copy.is_live() {
+                    _ if busy => None,
+                    true => Some(Direct::SourceKept { id }),
+                    false => answer_without_record(id, copy, outgoing),
+                }
             } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
                 Some(Direct::DestinationHas { id, copy })
             } else if copy == Copy::Running {
@@ -403,6 +409,20 @@ impl Node {
         {
             self.arrivals.remove(vm);
         }
+    }
+
+    /// Whether a VM of this host is known to have settled on another host than `asking`: then
+    /// what `asking` has of it is left over from an attempt that failed.
+    fn has_settled_elsewhere(&self, vm: VmId, asking: NodeId) -> bool {
+        let name = self.directory.name(asking);
+        let own = self.directory.name(self.me);
+        self.outcomes
+            .iter()
+            .filter(|((_, moved), outcome)| *moved == vm && outcome.from == own)
+            .max_by_key(|((evacuation, _), _)| {
+                self.evacuations.get(*evacuation).map(|known| known.started_at)
+            })
+            .is_some_and(|(_, outcome)| outcome.to != name)
     }
 
     pub(super) fn departure_ended(

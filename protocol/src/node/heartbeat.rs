@@ -203,7 +203,19 @@ impl Node {
         if node == self.me {
             self.inventory(now)
         } else {
-            self.inventories.get(&node).map(|known| known.complete.clone()).unwrap_or_default()
+            let mut all = self
+                .inventories
+                .get(&node)
+                .map(|known| known.complete.clone())
+                .unwrap_or_default();
+            // Heartbeats are newer than inventories.
+            let heads = self.membership.peer(node).map(|peer| &peer.heartbeat.queue.head);
+            for head in heads.into_iter().flatten() {
+                if let Some(one) = all.iter_mut().find(|one| one.vm.id == head.vm) {
+                    one.remaining = head.bytes;
+                }
+            }
+            all
         }
     }
 }

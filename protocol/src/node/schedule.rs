@@ -180,10 +180,9 @@ impl Node {
     /// Whether a node is silent while others at its site are heard: then it is not merely cut off.
     fn is_alone_silent(&self, now: Instant, node: NodeId) -> bool {
         let site = self.directory.site_of(node);
-        let silent_long = self.membership.peer(node).is_none_or(|peer| {
-            now.since(peer.heard_at) > self.config.dead_after + self.config.dead_after
-        });
-        silent_long
+        // A node that was never heard in this life of ours is silent since our start.
+        let heard_at = self.membership.peer(node).map_or(self.started_at, |peer| peer.heard_at);
+        now.since(heard_at) > self.config.dead_after * 2
             && self.membership.up(now).any(|(other, _)| self.directory.site_of(other) == site)
     }
 
@@ -240,6 +239,9 @@ impl Node {
 
     /// As an issuer: grants down the common order.
     pub(super) fn issue(&mut self, now: Instant, fx: &mut Effects) {
+        if self.leaving {
+            return;
+        }
         let links: Vec<LinkId> = self.issuers.keys().copied().collect();
         for link in links {
             let order = self.order(now, link);
@@ -268,10 +270,11 @@ impl Node {
                 continue;
             }
             let order = self.order(now, link);
-            let shares = self.shares(now, link, &order);
-            if shares.iter().any(|share| share.source == self.me) {
+            // Only one that is done: what is handed on cannot be had back before the lease ends.
+            if order.iter().any(|contender| contender.source == self.me) {
                 continue;
             }
+            let shares = self.shares(now, link, &order);
             let Some(next) = shares.first().map(|share| share.source).filter(|next| {
                 self.directory.site_of(*next) == Some(self.site)
             }) else {

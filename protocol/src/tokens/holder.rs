@@ -4,7 +4,9 @@
 //! - *by its own clock*: a grant ends one lease after this sender sent the heartbeat that it
 //!   answers, whenever it arrived;
 //! - *never back*: once a version is gone by, no older one is;
-//! - *handed is gone*: tokens handed on are not used again by the giver while they run;
+//! - *handed is gone*: tokens handed on are not used again by the giver while they run, and of one
+//!   issuer's tokens nobody hands on and receives at the same time: the issuer could not tell how
+//!   much is out;
 //! - *the elder grant wins*: where two issuers claim one slice, only the elder's counts.
 
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -48,8 +50,8 @@ pub struct Holder {
     link: LinkId,
     lease: Duration,
     drift_permille: u32,
-    /// Former lives of this node may have left a grant with the carrier: nothing is confirmed
-    /// before it must have run out.
+    /// Former lives of this node may have left a grant with the carrier: nothing is confirmed or
+    /// handed on before it must have run out.
     confirms_from: Instant,
     grants: BTreeMap<NodeId, Grant>,
     elders: BTreeMap<u16, (NodeId, Instant)>,
@@ -100,7 +102,8 @@ impl Holder {
             .entries
             .iter()
             .find(|entry| (entry.sender, entry.incarnation) == me)
-            .and_then(|entry| Some((entry.tokens, membership.sent_at(entry.answering)?)));
+            .map(|entry| (entry.tokens.min(slices::tokens_in(table.slices)), entry.answering))
+            .and_then(|(tokens, answering)| Some((tokens, membership.sent_at(answering)?)));
         let (tokens, expires) =
             entry.map_or((0, now), |(tokens, sent_at)| (tokens, sent_at + self.lease));
         self.grants.insert(
@@ -229,6 +232,9 @@ impl Holder {
         heard_at: Instant,
     ) -> Vec<HandOn> {
         let mut hand_ons = Vec::new();
+        if now < self.confirms_from {
+            return hand_ons;
+        }
         for (issuer, grant) in &self.grants {
             let tokens = self.usable_of(now, *issuer);
             if tokens == 0 || grant.expires <= now || self.received.get(issuer).is_some_and(|all| !all.is_empty())
@@ -269,6 +275,9 @@ impl Holder {
         let expires = sent_at + rest;
         let tokens = hand_on.tokens.min(crate::units::LINK_TOKENS);
         if expires <= now || tokens == 0 {
+            return false;
+        }
+        if live(now, self.given.get(&hand_on.issuer), |given| (given.tokens, given.expires)) > 0 {
             return false;
         }
         let received = self.received.entry(hand_on.issuer).or_default();

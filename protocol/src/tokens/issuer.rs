@@ -6,7 +6,8 @@
 //! - *no slice has two issuers* while the receiving nodes hear each other: a slice is issued only
 //!   after every lease that a former issuer can have given must have run out, and only while every
 //!   receiving node that is up has lately echoed this life of ours, so that none of them can have
-//!   declared us dead and taken over.
+//!   declared us dead and taken over. When such an echo has lapsed, every slice waits anew: whoever
+//!   took over gives it back only when it hears us, and its leases run on after that.
 //!
 //! Why the echo settles it: a peer that echoed our heartbeat sent at time t declares us dead no
 //! earlier than t + `dead_after`, and waits one lease more before it issues. What we issue before
@@ -97,6 +98,9 @@ impl Issuer {
             .filter(|node| **node != me)
             .map(|node| membership.peer(*node).and_then(|peer| peer.echoed_since))
             .try_fold(Instant::default(), |latest, since| Some(latest.max(since?)));
+        if up.iter().any(|node| *node != me && membership.echo_lapsed(now, *node)) {
+            self.claims.values_mut().for_each(|claim| *claim = Claim::Waiting(now));
+        }
         for slice in 0..slices::SLICES {
             let ours = slices::issuer_of(self.link, slice, up.iter().copied()) == Some(me);
             if !ours {
@@ -136,11 +140,12 @@ impl Issuer {
         let own = self.tokens();
         let wanted: BTreeMap<NodeId, u16> =
             portions(own, targets).into_iter().filter(|(_, tokens)| *tokens > 0).collect();
-        let mut out: u16 = self
-            .ledger
-            .senders()
-            .iter()
-            .fold(0, |sum: u16, sender| sum.saturating_add(self.ledger.out(*sender)));
+        for target in targets {
+            if let Some(peer) = membership.peer(target.sender) {
+                self.ledger.lives(target.sender, peer.heartbeat.incarnation);
+            }
+        }
+        let mut out = self.ledger.total();
         let version = self.table.version + 1;
         let mut entries = Vec::new();
         for target in targets {

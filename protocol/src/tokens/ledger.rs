@@ -2,11 +2,16 @@
 //!
 //! A grant stays in the book until it has surely run out by the sender's clock, or the sender has
 //! confirmed that it goes by a later version. What a sender may be using is the most of all its
-//! grants that are still in the book: it uses one of them, and nobody knows which.
+//! grants that are still in the book: it uses one of them, and nobody knows which. What a former
+//! life of the sender was granted counts besides, as long as it runs: that life may have handed it
+//! on and died before it could say so.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
-use crate::{ids::NodeId, time::Instant};
+use crate::{
+    ids::{Incarnation, NodeId},
+    time::Instant,
+};
 
 #[derive(Debug, Clone, Copy)]
 struct Out {
@@ -18,11 +23,27 @@ struct Out {
 /// The book.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
+    lives: BTreeMap<NodeId, Incarnation>,
     grants: BTreeMap<NodeId, Vec<Out>>,
+    former: Vec<Out>,
     handed: BTreeMap<(NodeId, NodeId), Out>,
 }
 
 impl Ledger {
+    /// The sender is in this life now: what its former lives were granted is theirs.
+    pub fn lives(&mut self, sender: NodeId, life: Incarnation) {
+        let before = self.lives.insert(sender, life);
+        if before.is_some_and(|before| before != life)
+            && let Some(grants) = self.grants.remove(&sender)
+        {
+            let expires = grants.iter().map(|out| out.expires).max();
+            let most = grants.into_iter().max_by_key(|out| out.tokens);
+            self.former.extend(
+                most.zip(expires).map(|(out, expires)| Out { expires, ..out }),
+            );
+        }
+    }
+
     /// Writes down that `version` of the table grants `tokens` to `sender` until `expires`.
     pub fn grant(&mut self, sender: NodeId, version: u64, tokens: u16, expires: Instant) {
         let grants = self.grants.entry(sender).or_default();
@@ -56,9 +77,16 @@ impl Ledger {
             !grants.is_empty()
         });
         self.handed.retain(|_, out| out.expires > now);
+        self.former.retain(|out| out.expires > now);
     }
 
-    /// The most that `sender` may be using.
+    /// The most that all senders together may be using.
+    pub fn total(&self) -> u16 {
+        let now = self.senders().into_iter().map(|sender| self.out(sender));
+        now.chain(self.former.iter().map(|out| out.tokens)).fold(0, u16::saturating_add)
+    }
+
+    /// The most that this life of `sender` may be using.
     pub fn out(&self, sender: NodeId) -> u16 {
         let granted = self
             .grants
@@ -74,8 +102,7 @@ impl Ledger {
         granted.max(handed)
     }
 
-    /// All senders that may be using something.
-    pub fn senders(&self) -> Vec<NodeId> {
+    fn senders(&self) -> Vec<NodeId> {
         let mut senders: Vec<NodeId> = self.grants.keys().copied().collect();
         senders.extend(self.handed.keys().map(|(_, receiver)| *receiver));
         senders.sort_unstable();
@@ -86,6 +113,7 @@ impl Ledger {
     /// When the next grant runs out.
     pub fn next_expiry(&self) -> Option<Instant> {
         let grants = self.grants.values().flatten().map(|out| out.expires);
-        grants.chain(self.handed.values().map(|out| out.expires)).min()
+        let handed = self.handed.values().map(|out| out.expires);
+        grants.chain(handed).chain(self.former.iter().map(|out| out.expires)).min()
     }
 }

@@ -1,6 +1,9 @@
 //! The node at which an evacuation was started dies; the rest goes on.
 
-use crate::{finish, warm, world::Setup};
+use crate::{
+    LIMIT, finish, warm,
+    world::{Setup, World},
+};
 use std::time::Duration;
 
 #[test]
@@ -9,6 +12,14 @@ fn the_evacuation_survives_its_initiator_in_the_safe_site() {
     world.evacuate(3);
     world.run(Duration::from_millis(300));
     world.crash(3);
+    // What was already on its way to that host waits, complete and paused, for its daemon.
+    let waits = |world: &World, vm| world.places(vm).iter().any(|(host, _)| *host == 3);
+    world.run_until(LIMIT, "the rest is safe", |world| {
+        world.vms.iter().all(|vm| {
+            waits(world, *vm) || world.home(*vm).is_some_and(|home| home >= world.sources)
+        })
+    });
+    world.start(3);
     finish(&mut world);
 }
 

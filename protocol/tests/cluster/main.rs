@@ -16,6 +16,7 @@ mod merge;
 mod offline_and_paused;
 mod one_way_partition;
 mod switchover_cut;
+mod tracing;
 mod two_initiators;
 mod undisturbed;
 mod wan_cut;

@@ -22,7 +22,8 @@ site_names() {
 wan_start() {
     local rate=$1 rtt=$2 loss=$3 site gateway
     namespace_start "$lab/wan-pid" "$lab/wan.log" --net -- "$here/lib/wan-init"
-    wan_enter sysctl -qw net.ipv4.ip_forward=1
+    # Only w-SITE may answer for the gateway's address: the bridge itself would, and lead past u-SITE.
+    wan_enter sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.arp_ignore=1
     # Where bridges hand their packets to iptables, each would be held on every bridge as well.
     if wan_enter test -e /proc/sys/net/bridge/bridge-nf-call-iptables; then
         wan_enter sysctl -qw net.bridge.bridge-nf-call-iptables=0

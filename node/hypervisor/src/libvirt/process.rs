@@ -65,7 +65,10 @@ fn pid_file(directory: &Path, name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{
+        io::Read,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -75,10 +78,13 @@ mod tests {
     async fn the_end_of_the_right_process_is_seen() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new("sh")
-            .args(["-c", "read line", &VM.to_string()])
-            .stdin(std::process::Stdio::piped())
+            .args(["-c", "echo started; read line", &VM.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        // Its command line can be read only once the new program has begun.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 8]).unwrap();
         fs::write(pid_file(directory.path(), "web"), child.id().to_string()).unwrap();
         let process = Process::of_domain(directory.path(), "web", VM).unwrap();
         assert!(process.is_replaced(), "while it lives, a process is found");

@@ -16,7 +16,7 @@ impl World {
 
     /// Conservation: the usable tokens of the link are never more than the link, while the
     /// receiving nodes have been connected among themselves for long enough.
-    pub(crate) fn conservation(&self) -> Option<String> {
+    pub(super) fn conservation(&self) -> Option<String> {
         let held = (0..self.hosts.len()).map(|host| u32::from(self.tokens_of(host)));
         let sum: u32 = held.clone().sum();
         let split = self.now < self.receivers_whole_from;

@@ -723,7 +723,9 @@ impl World {
             Output::AbortMove { id } => self.abort(id),
             Output::DestroySource { id } => {
                 let hypervisor = &mut self.hosts[host].hypervisor;
-                if hypervisor.turn(id.vm, Place::Switching, Place::MovedAway) {
+                if hypervisor.place(id.vm).is_some() {
+                    hypervisor.turn(id.vm, Place::Switching, Place::MovedAway);
+                    hypervisor.turn(id.vm, Place::Running, Place::MovedAway);
                     self.changed(host);
                 }
             }

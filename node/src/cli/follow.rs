@@ -1,0 +1,168 @@
+//! Following an evacuation to its end.
+//!
+//! The one who follows decides nothing: whether it looks on, is ended, or loses its daemon, the
+//! evacuation goes on.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
+
+use super::connect::Daemon;
+use super::display::Display;
+use super::failure::Failure;
+use super::output::{print, print_json_line};
+use super::report::summary;
+use super::tracker::{Tracker, Verdict};
+use crate::api::{Report, Request};
+
+/// How often is looked.
+const EVERY: Duration = Duration::from_millis(500);
+/// For how long a lost daemon is looked for.
+const SEARCH: Duration = Duration::from_secs(60);
+
+/// Ctrl-C, caught instead of killing.
+pub(super) struct Interrupt {
+    signal: Signal,
+}
+
+impl Interrupt {
+    /// Catches it from now on.
+    pub(super) fn catch() -> Result<Self, Failure> {
+        let signal = signal(SignalKind::interrupt()).map_err(|error| {
+            Failure::NotDone(format!("Ctrl-C cannot be caught, so nothing was started: {error}"))
+        })?;
+        Ok(Self { signal })
+    }
+
+    async fn came(&mut self) {
+        if self.signal.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// How the following ended.
+enum End {
+    Over { report: Box<Report>, verdict: Verdict },
+    Interrupted,
+}
+
+/// Follows until all is done, nothing can go on, it is ended, or Ctrl-C is pressed.
+pub(super) async fn to_the_end(
+    daemon: &Daemon,
+    id: &str,
+    json: bool,
+    mut interrupt: Interrupt,
+) -> Result<(), Failure> {
+    let mut display = Display::new(json);
+    let end = tokio::select! {
+        end = watch(daemon, id, &mut display) => end,
+        () = interrupt.came() => Ok(End::Interrupted),
+    };
+    display.close();
+    match end? {
+        End::Interrupted => {
+            eprintln!(
+                "No longer following: the evacuation goes on. `lifeboat status` shows it, \
+                 `lifeboat report --follow {id}` follows it again, `lifeboat cancel {id}` ends it."
+            );
+            Ok(())
+        }
+        End::Over { report, verdict } => {
+            if json {
+                print_json_line(&json!({ "report": report }))?;
+            } else {
+                print(&format!(
+                    "\n{}\n\n`lifeboat report {id}` lists every VM.",
+                    summary(&report)
+                ))?;
+            }
+            conclude(id, verdict)
+        }
+    }
+}
+
+fn conclude(id: &str, verdict: Verdict) -> Result<(), Failure> {
+    match verdict {
+        Verdict::Done | Verdict::GoesOn => Ok(()),
+        Verdict::Ended(how) => {
+            Err(Failure::NotDone(format!("evacuation {id} was {how} before all had left")))
+        }
+        Verdict::NotAll(missing) => Err(Failure::NotDone(format!(
+            "not all have left:\n  {}\nThe evacuation stays active and takes them as soon as they \
+             can go; `lifeboat cancel {id}` ends it.",
+            missing.join("\n  ")
+        ))),
+    }
+}
+
+async fn watch(daemon: &Daemon, id: &str, display: &mut Display) -> Result<End, Failure> {
+    let mut tracker = Tracker::default();
+    let mut lost_at: Option<Instant> = None;
+    loop {
+        match daemon.ask::<Report>(&Request::Report { id: Some(id.to_owned()) }).await {
+            Ok(report) => {
+                if lost_at.take().is_some() {
+                    display.remark("The daemon answers again.")?;
+                }
+                let (changes, verdict) = tracker.take(Instant::now(), &report);
+                for change in &changes {
+                    display.change(change)?;
+                }
+                display.progress(&report);
+                if verdict != Verdict::GoesOn {
+                    return Ok(End::Over { report: Box::new(report), verdict });
+                }
+            }
+            // A daemon that was restarted hears of the evacuation again, too.
+            Err(error) => {
+                tracker.lost_sight();
+                let since = match lost_at {
+                    Some(since) => since,
+                    None => {
+                        display.remark(&lost(&error))?;
+                        *lost_at.insert(Instant::now())
+                    }
+                };
+                if since.elapsed() >= SEARCH {
+                    return Err(given_up(id, &error));
+                }
+            }
+        }
+        sleep(EVERY).await;
+    }
+}
+
+fn lost(error: &Failure) -> String {
+    format!(
+        "The daemon that was followed gives no answer ({error}). The evacuation goes on without \
+         it; looking for it for {}s. Any other host shows it, too: `lifeboat status` there, or \
+         --socket with the socket of another daemon.",
+        SEARCH.as_secs()
+    )
+}
+
+fn given_up(id: &str, error: &Failure) -> Failure {
+    Failure::NotDone(format!(
+        "the daemon that was followed did not come back ({error}). The evacuation goes on without \
+         it: follow it with `lifeboat report --follow {id}` on another host, or with --socket"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_good_end_is_success() {
+        assert!(conclude("7", Verdict::Done).is_ok());
+        let check = |verdict: Verdict, expect: &str| match conclude("7", verdict) {
+            Err(Failure::NotDone(text)) => assert!(text.contains(expect), "{text}"),
+            other => panic!("{other:?}"),
+        };
+        check(Verdict::Ended("aborted".to_owned()), "evacuation 7 was aborted");
+        check(Verdict::NotAll(vec!["web cannot leave a1: no room".to_owned()]), "\n  web cannot");
+    }
+}

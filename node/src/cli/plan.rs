@@ -1,0 +1,155 @@
+//! `lifeboat plan`: what an evacuation would do.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use comfy_table::Cell;
+
+use super::args::PlanArgs;
+use super::connect::Daemon;
+use super::failure::Failure;
+use super::output::{print, print_json};
+use super::table::{Mood, cell, table, text};
+use super::words::{size, time, vms};
+use crate::api::{PlanInfo, PlannedVmInfo, Request};
+use crate::units::format_duration;
+
+/// Asks and prints.
+pub(super) async fn run(daemon: &Daemon, args: &PlanArgs) -> Result<(), Failure> {
+    let plan: PlanInfo = daemon.ask(&Request::Plan(args.terms.terms())).await?;
+    if args.client.json { print_json(&plan) } else { print(&render(&plan, args.terms.deadline)) }
+}
+
+/// The plan as text, its totals last.
+pub(super) fn render(plan: &PlanInfo, deadline: Option<Duration>) -> String {
+    let (go, stay): (Vec<&PlannedVmInfo>, Vec<&PlannedVmInfo>) =
+        plan.vms.iter().partition(|vm| vm.reasons.is_empty());
+    let mut out = String::new();
+    if !go.is_empty() {
+        let _ = write!(out, "{}\n\n", order(&go));
+    }
+    if !stay.is_empty() {
+        out.push_str("CANNOT GO NOW\n");
+        for vm in &stay {
+            let _ = writeln!(out, "{} on {}, {}:", vm.name, vm.from, size(vm.memory_bytes));
+            for reason in &vm.reasons {
+                let _ = writeln!(out, "  - {reason}");
+            }
+        }
+        out.push('\n');
+    }
+    if !plan.silent.is_empty() {
+        let _ = write!(
+            out,
+            "NOT HEARD, so that it is not known what they run: {}\n\n",
+            plan.silent.join(", ")
+        );
+    }
+    out.push_str(&totals(plan, go.len(), deadline));
+    out
+}
+
+fn order(go: &[&PlannedVmInfo]) -> String {
+    let mut made = table(&[
+        ">#",
+        "vm",
+        ">priority",
+        ">memory",
+        "from",
+        "to",
+        ">starts",
+        ">arrives",
+        ">paused",
+        "",
+    ]);
+    for (number, vm) in go.iter().enumerate() {
+        made.add_row(vec![
+            Cell::new(number + 1),
+            Cell::new(&vm.name),
+            Cell::new(vm.priority),
+            Cell::new(size(vm.memory_bytes)),
+            Cell::new(&vm.from),
+            Cell::new(vm.to.as_deref().unwrap_or("-")),
+            Cell::new(time(vm.start_ms)),
+            Cell::new(time(vm.finish_ms)),
+            Cell::new(time(vm.downtime_ms)),
+            if vm.late { cell("LATE", Mood::Bad) } else { Cell::new("") },
+        ]);
+    }
+    text(&made)
+}
+
+fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {
+    if plan.vms.is_empty() {
+        return "There is no VM to move on the hosts that are heard.".to_owned();
+    }
+    let mut out = if go == plan.vms.len() {
+        format!("{} can go", vms(go))
+    } else {
+        format!("{go} of {} can go", vms(plan.vms.len()))
+    };
+    if go > 0 {
+        let _ = write!(out, ": {} in about {}", size(plan.bytes), time(plan.total_ms));
+    }
+    out.push('.');
+    let late = plan.vms.iter().filter(|vm| vm.late).count();
+    if let Some(deadline) = deadline {
+        let deadline = format_duration(deadline);
+        let _ = match late {
+            0 => write!(out, " All of these make the deadline of {deadline}."),
+            late => write!(out, " {} would miss the deadline of {deadline}.", vms(late)),
+        };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::planned;
+
+    #[test]
+    fn what_cannot_go_has_all_its_reasons() {
+        let stuck = PlannedVmInfo {
+            to: None,
+            reasons: vec!["it has a PCI device".to_owned(), "b1: no room".to_owned()],
+            ..planned("web")
+        };
+        let late = PlannedVmInfo { late: true, ..planned("batch") };
+        let plan = PlanInfo {
+            vms: vec![planned("db"), late, stuck],
+            silent: vec!["a3".to_owned()],
+            total_ms: 200_000,
+            bytes: 2 << 30,
+        };
+        let text = render(&plan, Some(Duration::from_secs(60)));
+        for expect in [
+            "CANNOT GO NOW\nweb on a1, 1 GiB:\n  - it has a PCI device\n  - b1: no room\n",
+            "not known what they run: a3",
+            "2 of 3 VMs can go: 2 GiB in about 3m 20s. 1 VM would miss the deadline of 1m.",
+        ] {
+            assert!(text.contains(expect), "{text}\n{expect}");
+        }
+        let marks: Vec<bool> = text.lines().map(|line| line.ends_with("LATE")).collect();
+        assert_eq!(marks[..3], [false, false, true], "{text}");
+    }
+
+    #[test]
+    fn a_plan_without_trouble_is_short() {
+        let plan = PlanInfo {
+            vms: vec![planned("db")],
+            silent: Vec::new(),
+            total_ms: 5_000,
+            bytes: 1 << 30,
+        };
+        let text = render(&plan, None);
+        assert!(text.ends_with("\n\n1 VM can go: 1 GiB in about 5.0s."), "{text}");
+        assert_eq!(text.lines().count(), 4, "{text}");
+    }
+
+    #[test]
+    fn nothing_to_move_is_said() {
+        let plan = PlanInfo { vms: Vec::new(), silent: Vec::new(), total_ms: 0, bytes: 0 };
+        assert_eq!(render(&plan, None), "There is no VM to move on the hosts that are heard.");
+    }
+}

@@ -1,0 +1,226 @@
+//! `lifeboat report`: how an evacuation went so far, measured against physics.
+
+use std::fmt::Write as _;
+
+use super::args::ReportArgs;
+use super::connect::Daemon;
+use super::failure::Failure;
+use super::follow;
+use super::output::{print, print_json};
+use super::table::{row, table, text};
+use super::vms;
+use super::words::{self, percent, rate_in_both, size, time};
+use crate::api::{Arrived, EvacuationInfo, Measures, Report, Request};
+
+/// Asks and prints, or follows.
+pub(super) async fn run(daemon: &Daemon, args: &ReportArgs) -> Result<(), Failure> {
+    let report: Report = daemon.ask(&Request::Report { id: args.id.clone() }).await?;
+    if args.follow {
+        let interrupt = follow::Interrupt::catch()?;
+        return follow::to_the_end(daemon, &report.evacuation.id, args.client.json, interrupt)
+            .await;
+    }
+    if args.client.json { print_json(&report) } else { print(&render(&report)) }
+}
+
+fn render(report: &Report) -> String {
+    let mut out = heading(&report.evacuation);
+    if !report.arrived.is_empty() {
+        let _ = write!(out, "\n\nARRIVED\n{}", table_of_arrivals(&report.arrived));
+    }
+    if !report.waiting.is_empty() {
+        let _ = write!(out, "\n\nSTILL TO LEAVE\n{}", vms::render(&report.waiting));
+    }
+    let _ = write!(out, "\n\n{}", summary(report));
+    out
+}
+
+fn heading(one: &EvacuationInfo) -> String {
+    let mut out = format!(
+        "evacuation {} of {} to {}: {}, started on {} {} ago",
+        one.id,
+        one.from.join(", "),
+        one.to.join(", "),
+        one.state,
+        one.initiator,
+        time(one.age_ms)
+    );
+    if let Some(id) = &one.merged_into {
+        let _ = write!(out, "\nmerged into {id}, an earlier one with the same terms");
+    }
+    match one.deadline_left_ms {
+        Some(0) => out.push_str("\nits deadline is past"),
+        Some(left) => {
+            let _ = write!(out, "\n{} left until its deadline", time(left));
+        }
+        None => {}
+    }
+    if !one.silent.is_empty() {
+        let _ = write!(out, "\nnot heard from: {}", one.silent.join(", "));
+    }
+    out
+}
+
+fn table_of_arrivals(arrived: &[Arrived]) -> String {
+    let mut made = table(&[
+        "vm",
+        "from",
+        "to",
+        ">started",
+        ">arrived",
+        ">took",
+        ">paused",
+        ">sent",
+        ">needed",
+        ">ratio",
+        ">attempts",
+    ]);
+    for one in arrived {
+        made.add_row(row([
+            one.name.clone(),
+            one.from.clone(),
+            one.to.clone(),
+            time(one.start_ms),
+            time(one.end_ms),
+            time(one.end_ms.saturating_sub(one.start_ms)),
+            time(one.downtime_ms),
+            size(one.bytes_sent),
+            size(one.bytes_needed),
+            percent(one.bytes_sent, one.bytes_needed),
+            one.attempts.to_string(),
+        ]));
+    }
+    text(&made)
+}
+
+/// What it came to.
+pub(super) fn summary(report: &Report) -> String {
+    let one = &report.evacuation;
+    let all = one.vms_arrived + one.vms_left as usize + one.vms_stuck as usize;
+    let mut out = format!("{} of {} arrived", one.vms_arrived, words::vms(all));
+    if one.vms_stuck > 0 {
+        let _ = write!(out, ", {} cannot leave for now", one.vms_stuck);
+    }
+    if one.vms_unknown > 0 {
+        let _ = write!(out, ", of {} it is not certain where they run", one.vms_unknown);
+    }
+    match &report.measures {
+        Some(measures) => {
+            let _ = write!(out, "\n\n{}", table_of_measures(measures));
+        }
+        None => out.push_str("; there is nothing to measure yet"),
+    }
+    out
+}
+
+fn table_of_measures(measures: &Measures) -> String {
+    let bound = |bound: u64| format!("physics allows {} at best", time(bound));
+    let score = match measures.score < 1.0 {
+        false => "sqrt(total / its bound x mean individual / its bound); 1.00 is physics",
+        true => {
+            "below 1.00, which is physics without compression: it saved bytes, or the capacity is \
+             underestimated"
+        }
+    };
+    let mut made = table(&["measure", ">value", ""]);
+    for (name, value, note) in [
+        ("total time", time(measures.total_ms), bound(measures.bound_total_ms)),
+        (
+            "mean individual time",
+            time(measures.mean_individual_ms),
+            bound(measures.bound_individual_ms),
+        ),
+        (
+            "mean completion time",
+            time(measures.mean_completion_ms),
+            "from the start of the evacuation to each arrival".to_owned(),
+        ),
+        ("mean downtime", time(measures.mean_downtime_ms), String::new()),
+        ("longest downtime", time(measures.max_downtime_ms), String::new()),
+        (
+            "bytes sent",
+            size(measures.bytes_sent),
+            format!(
+                "{} of the {} needed",
+                percent(measures.bytes_sent, measures.bytes_needed),
+                size(measures.bytes_needed)
+            ),
+        ),
+        (
+            "link use",
+            percent(measures.link_use_permille, 1000),
+            format!(
+                "of {}, {}",
+                rate_in_both(measures.capacity_bytes_per_sec),
+                match measures.capacity_from.as_str() {
+                    "configured" => "as configured",
+                    _ => "as estimated now",
+                }
+            ),
+        ),
+        ("score", format!("{:.2}", measures.score), score.to_owned()),
+    ] {
+        made.add_row(row([name.to_owned(), value, note]));
+    }
+    text(&made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::VmInfo;
+    use crate::cli::samples;
+
+    #[test]
+    fn a_report_is_complete() {
+        let waiting = VmInfo {
+            reasons: vec!["b1: no room".to_owned()],
+            ..samples::vm("web", "a2", "queued")
+        };
+        let report = Report {
+            evacuation: EvacuationInfo {
+                vms_arrived: 1,
+                vms_stuck: 1,
+                silent: vec!["a3".to_owned()],
+                deadline_left_ms: Some(600_000),
+                ..samples::evacuation()
+            },
+            arrived: vec![samples::arrived("db")],
+            waiting: vec![waiting],
+            measures: Some(samples::measures()),
+            ..samples::report()
+        };
+        let text = render(&report);
+        let squeezed: Vec<String> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        for expect in [
+            "evacuation 68f3a2c100000007 of a to b: active, started on a1 10s ago",
+            "10m left until its deadline",
+            "not heard from: a3",
+            "db a1 b1 1.0s 26s 25s 80ms 1.1 GiB 1 GiB 109% 1",
+            "web a2 queued running 50 1 GiB 1 GiB b1: no room",
+            "1 of 2 VMs arrived, 1 cannot leave for now",
+            "total time 26s physics allows 22s at best",
+            "mean individual time 25s physics allows 22s at best",
+            "bytes sent 1.1 GiB 109% of the 1 GiB needed",
+            "link use 91% of 400 Mbit/s (47.7 MiB/s), as estimated now",
+            "score 1.19 sqrt(total / its bound x mean individual / its bound); 1.00 is physics",
+        ] {
+            assert!(squeezed.iter().any(|line| line == expect), "{text}\n{expect}");
+        }
+    }
+
+    #[test]
+    fn a_score_below_physics_is_explained() {
+        let text = table_of_measures(&Measures { score: 0.8, ..samples::measures() });
+        assert!(text.contains("0.80") && text.contains("compression"), "{text}");
+    }
+
+    #[test]
+    fn before_the_first_arrival_there_is_nothing_to_measure() {
+        let text = summary(&samples::report());
+        assert_eq!(text, "0 of 0 VMs arrived; there is nothing to measure yet");
+    }
+}

@@ -1,0 +1,354 @@
+//! `lifeboat status`: what is wrong, hosts, links, evacuations.
+
+use std::fmt::Write as _;
+
+use comfy_table::Cell;
+
+use super::connect::Daemon;
+use super::failure::Failure;
+use super::output::{print, print_json};
+use super::table::{Mood, cell, row, table, text};
+use super::words::{maybe_time, percent, rate, rate_in_both, size, time, vms};
+use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
+
+/// Asks and prints.
+pub(super) async fn run(daemon: &Daemon, json: bool) -> Result<(), Failure> {
+    let status: Status = daemon.ask(&Request::Status).await?;
+    if json { print_json(&status) } else { print(&render(&status)) }
+}
+
+fn render(status: &Status) -> String {
+    let mut out = String::new();
+    let problems = problems(status);
+    if !problems.is_empty() {
+        out.push_str("PROBLEMS\n");
+        for problem in problems {
+            let _ = writeln!(out, "! {problem}");
+        }
+        out.push('\n');
+    }
+    let _ = write!(out, "HOSTS, as {} in {} sees them\n{}\n", status.node, status.site, {
+        hosts(&status.hosts)
+    });
+    if !status.links.is_empty() {
+        let _ = write!(out, "\nLINKS\n{}\n", links(&status.links));
+    }
+    match status.evacuations.as_slice() {
+        [] => out.push_str("\nNo evacuation has been started."),
+        evacuations => {
+            let _ = write!(out, "\nEVACUATIONS\n{}", table_of_evacuations(evacuations));
+        }
+    }
+    out
+}
+
+/// Everything that a person should look at, the worst first.
+fn problems(status: &Status) -> Vec<String> {
+    let own = &status.node;
+    let mut problems = Vec::new();
+    if let Some(why) = &status.hypervisor_down {
+        problems.push(format!("the hypervisor of {own} does not answer: {why}"));
+    }
+    if let Some(why) = &status.journal_failed {
+        problems.push(format!(
+            "the journal of {own} cannot be written, so it starts no move and takes no arrival: {why}"
+        ));
+    }
+    if !status.carrier_up {
+        problems.push(format!(
+            "the carrier of {own} does not answer: nothing can move from or to this host"
+        ));
+    }
+    for host in status.hosts.iter().filter(|host| host.name != *own) {
+        match host.state.as_str() {
+            "alive" | "left" => {}
+            "unseen" => problems.push(format!("{} has not been heard yet", host.name)),
+            state => problems.push(format!("{} is {state}", host.name)),
+        }
+        if is_heard(host) && !host.hypervisor_up {
+            problems.push(format!("the hypervisor of {} does not answer", host.name));
+        }
+    }
+    for link in status.links.iter().filter(|link| link.contested_slices > 0) {
+        problems.push(format!(
+            "two issuers claim {} slices of link {}: its receiving site is split",
+            link.contested_slices, link.name
+        ));
+    }
+    status.evacuations.iter().for_each(|one| problems.extend(troubles(one)));
+    problems
+}
+
+fn troubles(one: &EvacuationInfo) -> Vec<String> {
+    let mut problems = Vec::new();
+    if one.state != "active" {
+        return problems;
+    }
+    let id = &one.id;
+    if one.vms_unknown > 0 {
+        problems.push(format!(
+            "evacuation {id}: it is not certain where {} run; see `lifeboat vms --state unknown`",
+            vms(one.vms_unknown as usize)
+        ));
+    }
+    if one.vms_stuck > 0 {
+        problems.push(format!(
+            "evacuation {id}: {} cannot leave for now; `lifeboat report {id}` says why",
+            vms(one.vms_stuck as usize)
+        ));
+    }
+    if !one.silent.is_empty() {
+        let hosts = one.silent.join(", ");
+        problems.push(format!("evacuation {id}: not heard from: {hosts}"));
+    }
+    if let (Some(left), Some(deadline)) = (one.remaining_ms, one.deadline_left_ms)
+        && left > deadline
+    {
+        problems.push(format!(
+            "evacuation {id}: at the present rate it ends {} after its deadline",
+            time(left - deadline)
+        ));
+    }
+    problems
+}
+
+fn is_heard(host: &HostInfo) -> bool {
+    matches!(host.state.as_str(), "alive" | "suspected")
+}
+
+fn hosts(hosts: &[HostInfo]) -> String {
+    let mut made = table(&[
+        "host",
+        "site",
+        "state",
+        ">free",
+        ">of",
+        ">idle",
+        ">sends",
+        ">receives",
+        ">runtime",
+        ">to leave",
+        ">stuck",
+        ">rtt",
+    ]);
+    for host in hosts {
+        let (state, mood) = state_of(host);
+        let known = |text: String| if is_heard(host) { text } else { "-".to_owned() };
+        let idle = percent(u64::from(host.cpu_free_permille), 1000);
+        let stuck = if host.vms_stuck == 0 { Mood::Plain } else { Mood::Warning };
+        made.add_row(vec![
+            Cell::new(&host.name),
+            Cell::new(&host.site),
+            cell(state, mood),
+            Cell::new(known(size(host.memory_free_bytes))),
+            Cell::new(known(size(host.memory_total_bytes))),
+            Cell::new(known(idle)),
+            Cell::new(known(rate(host.nic_sent_bytes_per_sec))),
+            Cell::new(known(rate(host.nic_received_bytes_per_sec))),
+            Cell::new(known(maybe_time(host.runtime_left_ms))),
+            Cell::new(known(host.vms_left.to_string())),
+            cell(known(host.vms_stuck.to_string()), stuck),
+            Cell::new(host.round_trip_us.map_or_else(|| "-".to_owned(), round_trip)),
+        ]);
+    }
+    text(&made)
+}
+
+fn state_of(host: &HostInfo) -> (String, Mood) {
+    let mood = match host.state.as_str() {
+        "alive" => Mood::Plain,
+        "suspected" | "unseen" | "left" => Mood::Warning,
+        _ => Mood::Bad,
+    };
+    if !is_heard(host) {
+        return (host.state.clone(), mood);
+    }
+    match (host.hypervisor_up, host.takes_arrivals) {
+        (false, _) => (format!("{}, no hypervisor", host.state), Mood::Bad),
+        (true, false) => (format!("{}, no arrivals", host.state), mood),
+        (true, true) => (host.state.clone(), mood),
+    }
+}
+
+fn round_trip(microseconds: u64) -> String {
+    match microseconds {
+        0..1_000 => format!("{microseconds}us"),
+        _ => format!("{}.{}ms", microseconds / 1_000, microseconds % 1_000 / 100),
+    }
+}
+
+/// The links, with who may use them.
+pub(super) fn links(links: &[LinkInfo]) -> String {
+    let mut made =
+        table(&["link", ">carries", ">arrives", ">use", ">rtt", "tokens of 1000", "issued by"]);
+    for link in links {
+        let senders =
+            link.senders.iter().filter(|one| one.tokens > 0 || one.sent_bytes_per_sec > 0);
+        let senders = senders.map(|one| {
+            let sent = rate(one.sent_bytes_per_sec);
+            format!("{} {}: {sent}, {}", one.host, one.tokens, held_back(&one.held_back))
+        });
+        let issuers = link.issuers.iter().map(|one| format!("{} {}", one.host, one.tokens));
+        made.add_row(row([
+            link.name.clone(),
+            rate_in_both(link.capacity_bytes_per_sec),
+            rate(link.arrived_bytes_per_sec),
+            percent(link.arrived_bytes_per_sec, link.capacity_bytes_per_sec),
+            round_trip(link.round_trip_us),
+            or_dash(senders.collect()),
+            or_dash(issuers.collect()),
+        ]));
+    }
+    text(&made)
+}
+
+fn held_back(by: &str) -> &str {
+    match by {
+        "tokens" => "held back by its tokens",
+        "link" => "held back by the link",
+        "source" => "held back by its own host",
+        other => other,
+    }
+}
+
+fn or_dash(lines: Vec<String>) -> String {
+    if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
+}
+
+fn table_of_evacuations(evacuations: &[EvacuationInfo]) -> String {
+    let mut made = table(&[
+        "id",
+        "from",
+        "to",
+        "state",
+        ">started",
+        ">arrived",
+        ">to leave",
+        ">stuck",
+        ">left",
+        ">ends in",
+        ">deadline in",
+    ]);
+    for one in evacuations {
+        let state = match &one.merged_into {
+            Some(id) if one.state == "active" => format!("active, merged into {id}"),
+            _ => one.state.clone(),
+        };
+        let active = one.state == "active";
+        let if_active = |text: String| if active { text } else { "-".to_owned() };
+        let deadline = match one.deadline_left_ms {
+            Some(0) => "past".to_owned(),
+            Some(left) => time(left),
+            None => "none".to_owned(),
+        };
+        made.add_row(row([
+            one.id.clone(),
+            one.from.join(", "),
+            one.to.join(", "),
+            state,
+            format!("{} ago", time(one.age_ms)),
+            one.vms_arrived.to_string(),
+            one.vms_left.to_string(),
+            one.vms_stuck.to_string(),
+            size(one.bytes_left),
+            if_active(maybe_time(one.remaining_ms)),
+            if_active(deadline),
+        ]));
+    }
+    text(&made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{IssuerInfo, SenderInfo};
+    use crate::cli::samples::{evacuation, host, link};
+
+    fn status() -> Status {
+        Status {
+            node: "a1".to_owned(),
+            site: "a".to_owned(),
+            hypervisor_down: None,
+            journal_failed: None,
+            carrier_up: true,
+            hosts: vec![host("a1", "a"), host("b1", "b")],
+            links: vec![link("a>b")],
+            evacuations: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn where_all_is_well_there_are_no_problems() {
+        let text = render(&status());
+        assert!(text.starts_with("HOSTS, as a1 in a sees them\nHOST"), "{text}");
+        assert!(text.contains("No evacuation has been started."), "{text}");
+    }
+
+    #[test]
+    fn problems_come_first_and_the_worst_of_them_first() {
+        let mut status = status();
+        status.hypervisor_down = Some("connection refused".to_owned());
+        status.journal_failed = Some("no space left".to_owned());
+        status.carrier_up = false;
+        status.hosts[1].state = "dead".to_owned();
+        status.evacuations = vec![EvacuationInfo {
+            vms_stuck: 1,
+            silent: vec!["a2".to_owned()],
+            remaining_ms: Some(90_000),
+            deadline_left_ms: Some(60_000),
+            ..evacuation()
+        }];
+        let text = render(&status);
+        let found: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
+        let expect = [
+            "hypervisor of a1 does not answer: connection refused",
+            "no space left",
+            "carrier of a1",
+            "b1 is dead",
+            "1 VM cannot leave",
+            "not heard from: a2",
+            "ends 30s after its deadline",
+        ];
+        assert_eq!(found.len(), expect.len(), "{text}");
+        for (found, expect) in found.iter().zip(expect) {
+            assert!(found.contains(expect), "{found}: {expect}");
+        }
+        assert!(text.starts_with("PROBLEMS\n"), "{text}");
+    }
+
+    #[test]
+    fn links_show_who_holds_what() {
+        let text = links(&[LinkInfo {
+            senders: vec![
+                SenderInfo {
+                    host: "a1".to_owned(),
+                    tokens: 600,
+                    sent_bytes_per_sec: 25_000_000,
+                    held_back: "tokens".to_owned(),
+                },
+                SenderInfo {
+                    host: "a2".to_owned(),
+                    tokens: 0,
+                    sent_bytes_per_sec: 0,
+                    held_back: "idle".to_owned(),
+                },
+            ],
+            issuers: vec![IssuerInfo { host: "b1".to_owned(), tokens: 1000 }],
+            ..link("a>b")
+        }]);
+        assert!(text.contains("400 Mbit/s (47.7 MiB/s)"), "{text}");
+        assert!(text.contains("a1 600: 200 Mbit/s, held back by its tokens"), "{text}");
+        assert!(!text.contains("a2"), "{text}");
+        assert!(text.contains("b1 1000"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_heard_is_not_made_up() {
+        let mut silent = host("b1", "b");
+        silent.state = "unseen".to_owned();
+        silent.hypervisor_up = false;
+        let text = hosts(&[silent]);
+        assert!(text.contains("unseen") && !text.contains("hypervisor"), "{text}");
+        assert!(!text.contains("GiB"), "{text}");
+    }
+}

@@ -1,0 +1,330 @@
+//! From one report to the next: what changed, and whether it is over.
+//!
+//! Knows no clock and no terminal. Never takes silence for success: an evacuation has ended well
+//! only when every VM that was ever seen to have to leave is known to have arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::words::{size, time, vms};
+use crate::api::{Report, VmInfo};
+
+/// For how long nothing may be left but what cannot go before that counts as the end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Something that a person wants to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    /// The VM concerned.
+    pub(super) vm: Option<String>,
+    /// Its new state.
+    pub(super) state: Option<String>,
+    /// All of it in words.
+    pub(super) text: String,
+}
+
+/// How the evacuation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on.
+    GoesOn,
+    /// Everything has arrived.
+    Done,
+    /// Nothing moves any more, and these things are not done.
+    NotAll(Vec<String>),
+    /// Somebody ended it: `cancelled` or `aborted`.
+    Ended(String),
+}
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    seen: BTreeMap<String, VmInfo>,
+    arrived: BTreeSet<String>,
+    silent: BTreeSet<String>,
+    /// Hosts of which nothing was heard since this began.
+    never_heard: BTreeSet<String>,
+    at_rest_since: Option<Instant>,
+    begun: bool,
+}
+
+impl Tracker {
+    /// Takes in a report.
+    pub(super) fn take(&mut self, now: Instant, report: &Report) -> (Vec<Change>, Verdict) {
+        let mut changes = Vec::new();
+        if !self.begun {
+            self.begin(report, &mut changes);
+        }
+        self.hosts(report, &mut changes);
+        for vm in &report.waiting {
+            let before = self.seen.insert(vm.id.clone(), vm.clone());
+            changes.extend(changed(before.as_ref(), vm));
+        }
+        self.arrivals(report, &mut changes);
+        (changes, self.verdict(now, report))
+    }
+
+    /// The daemon was lost from sight: what it says first may be half of what there is.
+    pub(super) fn lost_sight(&mut self) {
+        self.at_rest_since = None;
+    }
+
+    fn begin(&mut self, report: &Report, changes: &mut Vec<Change>) {
+        self.begun = true;
+        self.never_heard = report.evacuation.silent.iter().cloned().collect();
+        self.arrived = report.arrived.iter().map(|one| one.id.clone()).collect();
+        if let Some(id) = &report.evacuation.merged_into {
+            changes.push(said(format!(
+                "evacuation {id} with the same terms is under way already and moves these VMs"
+            )));
+        }
+        if !self.arrived.is_empty() {
+            changes.push(said(format!("arrived before: {}", vms(self.arrived.len()))));
+        }
+    }
+
+    fn hosts(&mut self, report: &Report, changes: &mut Vec<Change>) {
+        let silent: BTreeSet<String> = report.evacuation.silent.iter().cloned().collect();
+        for host in silent.difference(&self.silent) {
+            changes.push(said(format!("{host} is not heard")));
+        }
+        for host in self.silent.difference(&silent) {
+            changes.push(said(format!("{host} is heard again")));
+        }
+        self.never_heard.retain(|host| silent.contains(host));
+        self.silent = silent;
+    }
+
+    fn arrivals(&mut self, report: &Report, changes: &mut Vec<Change>) {
+        for one in &report.arrived {
+            if !self.arrived.insert(one.id.clone()) {
+                continue;
+            }
+            let all = self.seen.keys().filter(|id| !self.arrived.contains(*id)).count();
+            changes.push(Change {
+                vm: Some(one.name.clone()),
+                state: Some("arrived".to_owned()),
+                text: format!(
+                    "{} arrived on {} after {}, paused for {}, {} sent; {} of {} done",
+                    one.name,
+                    one.to,
+                    time(one.end_ms.saturating_sub(one.start_ms)),
+                    time(one.downtime_ms),
+                    size(one.bytes_sent),
+                    self.arrived.len(),
+                    vms(all + self.arrived.len()),
+                ),
+            });
+        }
+    }
+
+    fn verdict(&mut self, now: Instant, report: &Report) -> Verdict {
+        let one = &report.evacuation;
+        if !matches!(one.state.as_str(), "active" | "done") {
+            return Verdict::Ended(one.state.clone());
+        }
+        let done = one.state == "done";
+        let missing = self.missing(report);
+        if done && missing.is_empty() && one.silent.is_empty() {
+            return Verdict::Done;
+        }
+        let at_rest = done || (one.vms_left == 0 && one.vms_stuck > 0);
+        if !at_rest {
+            self.at_rest_since = None;
+            return Verdict::GoesOn;
+        }
+        let since = *self.at_rest_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < PATIENCE {
+            return Verdict::GoesOn;
+        }
+        // A host that was emptied may go dark: that is what all this is for.
+        if done && missing.is_empty() { Verdict::Done } else { Verdict::NotAll(missing) }
+    }
+
+    /// What would have to be otherwise for the evacuation to have ended well.
+    fn missing(&self, report: &Report) -> Vec<String> {
+        let waiting: BTreeSet<&str> = report.waiting.iter().map(|vm| vm.id.as_str()).collect();
+        let mut missing: Vec<String> = self
+            .seen
+            .values()
+            .filter(|vm| !self.arrived.contains(&vm.id))
+            .map(|vm| {
+                let (name, host) = (&vm.name, &vm.host);
+                if !waiting.contains(vm.id.as_str()) {
+                    format!(
+                        "{name} was on {host}, is not there any more and has not arrived; see \
+                         `lifeboat vms`, and whether somebody has removed it"
+                    )
+                } else if self.silent.contains(host) {
+                    format!("{name} is on {host}, which is not heard")
+                } else if vm.reasons.is_empty() {
+                    format!("{name} is still on {host}, {}", vm.state)
+                } else {
+                    format!("{name} cannot leave {host}: {}", vm.reasons.join("; "))
+                }
+            })
+            .collect();
+        missing.extend(
+            self.never_heard
+                .iter()
+                .map(|host| format!("{host} is not heard: it is not known what it runs")),
+        );
+        missing
+    }
+}
+
+fn said(text: String) -> Change {
+    Change { vm: None, state: None, text }
+}
+
+/// What is worth a line about a VM that still has to leave.
+fn changed(before: Option<&VmInfo>, vm: &VmInfo) -> Option<Change> {
+    let (name, host) = (&vm.name, &vm.host);
+    let reasons = vm.reasons.join("; ");
+    let was_kept = before.is_some_and(|before| !before.reasons.is_empty());
+    let same_state = before.is_some_and(|before| before.state == vm.state);
+    let text = match vm.state.as_str() {
+        // Reasons are long and their figures change all the time: said when they begin.
+        "failed" | "queued" | "resting" if !reasons.is_empty() => (!was_kept
+            || (vm.state == "failed" && !same_state))
+            .then(|| format!("{name} cannot leave {host} now: {reasons}")),
+        _ if same_state => None,
+        "moving" => Some(format!("{name} leaves {host}, {}", size(vm.memory_bytes))),
+        "switching" => Some(format!("{name} switches over")),
+        "unknown" => Some(format!(
+            "{name}: it is not certain where it runs; both ends look at what they have"
+        )),
+        _ => None,
+    }?;
+    Some(Change { vm: Some(name.clone()), state: Some(vm.state.clone()), text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::EvacuationInfo;
+    use crate::cli::samples::{arrived, evacuation, report, vm};
+
+    /// Reports that come a second apart.
+    struct Play {
+        tracker: Tracker,
+        now: Instant,
+    }
+
+    impl Play {
+        fn new() -> Self {
+            Self { tracker: Tracker::default(), now: Instant::now() }
+        }
+
+        fn take(&mut self, report: &Report) -> (Vec<String>, Verdict) {
+            self.now += Duration::from_secs(1);
+            let (changes, verdict) = self.tracker.take(self.now, report);
+            (changes.into_iter().map(|change| change.text).collect(), verdict)
+        }
+
+        /// The verdict once the same was heard for longer than anybody has patience.
+        fn insist(&mut self, report: &Report) -> Verdict {
+            for _ in 0..10 {
+                assert_eq!(self.take(report).1, Verdict::GoesOn);
+            }
+            self.take(report).1
+        }
+    }
+
+    fn active(waiting: Vec<VmInfo>) -> Report {
+        let vms_left = u32::try_from(waiting.len()).unwrap();
+        Report { evacuation: EvacuationInfo { vms_left, ..evacuation() }, waiting, ..report() }
+    }
+
+    fn done(arrived: Vec<crate::api::Arrived>) -> Report {
+        let evacuation = EvacuationInfo { state: "done".to_owned(), ..evacuation() };
+        Report { evacuation, arrived, ..report() }
+    }
+
+    #[test]
+    fn each_step_is_said_once() {
+        let mut play = Play::new();
+        let mut check = |report: &Report, expect: &[&str], verdict: Verdict| {
+            let found = play.take(report);
+            assert_eq!(found, (expect.iter().map(|text| (*text).to_owned()).collect(), verdict));
+        };
+        check(&active(vec![vm("web", "a1", "queued")]), &[], Verdict::GoesOn);
+        let moving = active(vec![vm("web", "a1", "moving")]);
+        check(&moving, &["web leaves a1, 1 GiB"], Verdict::GoesOn);
+        check(&moving, &[], Verdict::GoesOn);
+        let switching = active(vec![vm("web", "a1", "switching")]);
+        check(&switching, &["web switches over"], Verdict::GoesOn);
+        check(
+            &done(vec![arrived("web")]),
+            &["web arrived on b1 after 25s, paused for 80ms, 1.1 GiB sent; 1 of 1 VM done"],
+            Verdict::Done,
+        );
+    }
+
+    #[test]
+    fn what_cannot_go_ends_it_after_a_while() {
+        let mut play = Play::new();
+        let stuck = VmInfo { reasons: vec!["b1: no room".to_owned()], ..vm("web", "a1", "queued") };
+        let evacuation = EvacuationInfo { vms_stuck: 1, ..evacuation() };
+        let report = Report { evacuation, waiting: vec![stuck], ..report() };
+        assert_eq!(play.take(&report).0, ["web cannot leave a1 now: b1: no room"]);
+        play.take(&active(vec![vm("web", "a1", "queued")]));
+        let all = Verdict::NotAll(vec!["web cannot leave a1: b1: no room".to_owned()]);
+        assert_eq!(play.insist(&report), all);
+    }
+
+    #[test]
+    fn an_emptied_host_may_go_dark() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let mut report = done(vec![arrived("web")]);
+        report.evacuation.silent = vec!["a1".to_owned()];
+        assert_eq!(play.insist(&report), Verdict::Done);
+    }
+
+    #[test]
+    fn silence_is_not_success() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let mut report = done(Vec::new());
+        report.waiting = vec![vm("web", "a1", "moving")];
+        report.evacuation.silent = vec!["a1".to_owned()];
+        let lost = Verdict::NotAll(vec!["web is on a1, which is not heard".to_owned()]);
+        assert_eq!(play.insist(&report), lost);
+
+        let mut play = Play::new();
+        let mut report = done(Vec::new());
+        report.evacuation.silent = vec!["a1".to_owned()];
+        let Verdict::NotAll(missing) = play.insist(&report) else { panic!("it is not done") };
+        assert_eq!(missing, ["a1 is not heard: it is not known what it runs"]);
+    }
+
+    #[test]
+    fn a_daemon_that_has_just_started_is_not_believed_too_soon() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        play.tracker.lost_sight();
+        assert_eq!(play.take(&done(Vec::new())).1, Verdict::GoesOn);
+        assert_eq!(play.take(&done(vec![arrived("web")])).1, Verdict::Done);
+    }
+
+    #[test]
+    fn hosts_that_fall_silent_and_return_are_named() {
+        let mut play = Play::new();
+        let mut report = active(vec![vm("web", "a1", "moving")]);
+        play.take(&report);
+        report.evacuation.silent = vec!["a2".to_owned()];
+        assert_eq!(play.take(&report).0, ["a2 is not heard"]);
+        report.evacuation.silent.clear();
+        assert_eq!(play.take(&report).0, ["a2 is heard again"]);
+    }
+
+    #[test]
+    fn a_cancelled_one_has_ended() {
+        let mut report = active(vec![vm("web", "a1", "moving")]);
+        report.evacuation.state = "cancelled".to_owned();
+        assert_eq!(Play::new().take(&report).1, Verdict::Ended("cancelled".to_owned()));
+    }
+}

@@ -1,0 +1,99 @@
+//! Quantities as people read them, always with their unit.
+
+use std::time::{Duration, SystemTime};
+
+use crate::units::{ByteSize, Rate, format_duration};
+
+/// Bytes.
+pub(super) fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+/// Bytes per second, in bits: the unit of links.
+pub(super) fn rate(bytes_per_sec: u64) -> String {
+    Rate::from_bytes_per_sec(bytes_per_sec).to_string()
+}
+
+/// Bytes per second, in bits and in bytes.
+pub(super) fn rate_in_both(bytes_per_sec: u64) -> String {
+    format!("{} ({}/s)", rate(bytes_per_sec), size(bytes_per_sec))
+}
+
+/// A time, with as many digits as matter.
+pub(super) fn time(milliseconds: u64) -> String {
+    let rounded = |unit: u64| {
+        let units = milliseconds.saturating_add(unit / 2) / unit;
+        Duration::from_millis(units.saturating_mul(unit))
+    };
+    match milliseconds {
+        0..1_000 => format!("{milliseconds}ms"),
+        1_000..9_950 => {
+            let tenths = (milliseconds + 50) / 100;
+            format!("{}.{}s", tenths / 10, tenths % 10)
+        }
+        9_950..3_600_000 => format_duration(rounded(1_000)),
+        _ => format_duration(rounded(60_000)),
+    }
+}
+
+/// A time that may not be known.
+pub(super) fn maybe_time(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(|| "unknown".to_owned(), time)
+}
+
+/// Part of a whole in per cent.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    let permille = u128::from(part) * 1000 / u128::from(whole.max(1));
+    match (permille / 10, permille % 10) {
+        (whole, tenth) if whole < 10 => format!("{whole}.{tenth}%"),
+        (whole, _) => format!("{whole}%"),
+    }
+}
+
+/// "1 VM", "2 VMs".
+pub(super) fn vms(count: usize) -> String {
+    match count {
+        1 => "1 VM".to_owned(),
+        count => format!("{count} VMs"),
+    }
+}
+
+/// A moment in UTC.
+pub(super) fn moment(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_the_digits_that_matter() {
+        let check = |milliseconds: u64, expect: &str| assert_eq!(time(milliseconds), expect);
+        check(0, "0ms");
+        check(999, "999ms");
+        check(1_000, "1.0s");
+        check(3_449, "3.4s");
+        check(9_949, "9.9s");
+        check(9_950, "10s");
+        check(59_999, "1m");
+        check(200_400, "3m 20s");
+        check(3_599_600, "1h");
+        check(5_430_000, "1h 31m");
+        time(u64::MAX);
+    }
+
+    #[test]
+    fn rates_name_both_units() {
+        assert_eq!(rate_in_both(50_000_000), "400 Mbit/s (47.7 MiB/s)");
+        assert_eq!(percent(1, 3), "33%");
+        assert_eq!(percent(1, 40), "2.5%");
+        assert_eq!(percent(1, 0), "100%");
+    }
+
+    #[test]
+    fn moments_are_utc() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        assert_eq!(moment(time), "2023-11-14T22:13:20.123Z");
+    }
+}
