@@ -23,8 +23,9 @@ const STARTER: u16 = 150;
 /// Tokens that a VM keeps for its switchover: its last pages fit the allowed downtime at the rate
 /// that it had, and half of that keeps them within twice the downtime at worst.
 const SWITCHING: u16 = 500;
-/// Time for the local part of a start: sockets, processes, a grant's way to the carrier.
-const LOCAL_SETUP: Duration = Duration::from_millis(400);
+/// Time for the local part of a start: how far a move is, is measured and told every 250 ms each, so
+/// it is known half a second late at worst; sockets, processes and the journal take the rest.
+const LOCAL_SETUP: Duration = Duration::from_millis(900);
 /// Round trips that a start needs: reservation, three for the streams, two for the tokens.
 const SETUP_ROUND_TRIPS: u32 = 6;
 
