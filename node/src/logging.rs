@@ -5,7 +5,7 @@
 //! `trace`, for those who read the code.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -108,8 +108,9 @@ pub fn init(level: LogLevel, target: LogTarget) -> Result<(), LoggingError> {
     let registry = tracing_subscriber::registry().with(filter(level, from_environment())?);
     match target {
         LogTarget::Terminal => {
-            let lines = tracing_subscriber::fmt::layer().compact().with_writer(io::stderr);
-            registry.with(lines).try_init()?;
+            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let lines = tracing_subscriber::fmt::layer().compact();
+            registry.with(lines.with_ansi(colours).with_writer(io::stderr)).try_init()?;
         }
         LogTarget::Journald => {
             let journal = tracing_journald::layer().map_err(LoggingError::NoJournal)?;

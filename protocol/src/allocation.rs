@@ -54,7 +54,9 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
         let others_wait = index + 1 < order.len();
         let wanted = match vm.stage {
             Stage::Switching if others_wait => SWITCHING,
-            Stage::Moving if others_wait && finishes_within(lead, capacity.share(left), contender) => {
+            Stage::Moving
+                if others_wait && finishes_within(lead, capacity.share(left), contender) =>
+            {
                 left.saturating_sub(STARTER).max(left / 2)
             }
             Stage::Switching | Stage::Moving => LINK_TOKENS,
@@ -132,8 +134,7 @@ mod tests {
         let order =
             [contender(1, Stage::Moving, 1 << 20, 0), contender(2, Stage::Queued, 1 << 28, 0)];
         assert_eq!(tokens(&order), [850, 150]);
-        let order =
-            [contender(1, Stage::Switching, 0, 0), contender(2, Stage::Moving, 1 << 28, 0)];
+        let order = [contender(1, Stage::Switching, 0, 0), contender(2, Stage::Moving, 1 << 28, 0)];
         assert_eq!(tokens(&order), [500, 500]);
     }
 

@@ -69,8 +69,10 @@ pub struct Arrival {
     pub phase: Phase,
     /// Whether the source has said that its copy is gone.
     pub committed: bool,
-    /// Whether the hypervisor counts its memory already.
+    /// Whether the host's figures hold its memory already.
     pub counted: bool,
+    /// Whether a former life of this daemon began it; it may have died just after the commit.
+    restored: bool,
     definition: Option<String>,
     renewed_at: Instant,
     asked_at: Instant,
@@ -141,17 +143,16 @@ impl Arrivals {
             .fold(0, u64::saturating_add)
     }
 
+    /// The host's figures are new: they hold what the hypervisor lists.
+    pub(crate) fn count(&mut self, listed: &BTreeMap<VmId, Vm>) {
+        for arrival in self.all.values_mut() {
+            arrival.counted |= listed.contains_key(&arrival.id.vm);
+        }
+    }
+
     /// A source asks for room.
-    pub(crate) fn asked(
-        &mut self,
-        now: Instant,
-        id: MoveId,
-        evacuation: EvacuationId,
-        vm: Vm,
-        definition: Option<String>,
-        room: &Room,
-        fx: &mut Effects,
-    ) {
+    pub(crate) fn asked(&mut self, now: Instant, asked: Arrival, room: &Room, fx: &mut Effects) {
+        let id = asked.id;
         if let Some(known) = self.all.get_mut(&id.vm) {
             if known.id == id {
                 known.renewed_at = now;
@@ -165,33 +166,17 @@ impl Arrivals {
             }
             return;
         }
-        if let Some(reason) = self.refusal(&vm, room) {
+        if let Some(reason) = self.refusal(&asked.vm, room) {
             fx.send(id.source, Direct::Reserved { id, answer: Err(reason) });
             return;
         }
-        let arrival = Arrival {
-            id,
-            evacuation,
-            vm,
-            phase: Phase::Preparing,
-            committed: false,
-            counted: false,
-            definition,
-            renewed_at: now,
-            asked_at: now,
-            paused_ms: 0,
-            committed_at: None,
-            downtime_ms: 0,
-            lost: false,
-            told_waiting: false,
-        };
-        arrival.persist(fx);
+        asked.persist(fx);
         fx.out_after_durable(Output::PrepareArrival {
             id,
-            vm: arrival.vm.clone(),
-            definition: arrival.definition.clone(),
+            vm: asked.vm.clone(),
+            definition: asked.definition.clone(),
         });
-        self.all.insert(id.vm, arrival);
+        self.all.insert(id.vm, asked);
     }
 
     fn refusal(&self, vm: &Vm, room: &Room) -> Option<String> {
@@ -210,6 +195,33 @@ impl Arrivals {
 }
 
 impl Arrival {
+    /// What a source asks for.
+    pub(crate) fn asked_for(
+        now: Instant,
+        id: MoveId,
+        evacuation: EvacuationId,
+        vm: Vm,
+        definition: Option<String>,
+    ) -> Self {
+        Self {
+            id,
+            evacuation,
+            vm,
+            phase: Phase::Preparing,
+            committed: false,
+            counted: false,
+            restored: false,
+            definition,
+            renewed_at: now,
+            asked_at: now,
+            paused_ms: 0,
+            committed_at: None,
+            downtime_ms: 0,
+            lost: false,
+            told_waiting: false,
+        }
+    }
+
     fn key(&self) -> Key {
         Key::Arrival(self.id)
     }
@@ -243,20 +255,12 @@ impl Arrival {
     }
 
     /// Takes in what hypervisor or carrier report. Returns whether the arrival is over.
-    pub(crate) fn happened(
-        &mut self,
-        now: Instant,
-        event: ArrivalEvent,
-        fx: &mut Effects,
-    ) -> bool {
+    pub(crate) fn happened(&mut self, now: Instant, event: ArrivalEvent, fx: &mut Effects) -> bool {
         let id = self.id;
         match event {
             ArrivalEvent::Prepared(Ok(())) if self.phase == Phase::Preparing => {
-                self.phase = if self.offline() {
-                    Phase::Complete { since: now }
-                } else {
-                    Phase::Expected
-                };
+                self.phase =
+                    if self.offline() { Phase::Complete { since: now } } else { Phase::Expected };
                 fx.send(id.source, Direct::Reserved { id, answer: Ok(()) });
                 fx.urgent();
             }
@@ -286,7 +290,6 @@ impl Arrival {
 
     fn complete(&mut self, now: Instant, fx: &mut Effects) {
         self.phase = Phase::Complete { since: now };
-        self.counted = true;
         self.asked_at = now;
         fx.send(self.id.source, Direct::DestinationHas { id: self.id, copy: Copy::Paused });
         if self.committed {
@@ -337,7 +340,6 @@ impl Arrival {
         self.downtime_ms =
             if self.vm.state.resumes() { self.paused_ms.saturating_add(since_commit) } else { 0 };
         self.phase = Phase::Settled;
-        self.counted = true;
         fx.out(Output::CloseMove { id });
         fx.send(id.source, Direct::Settled { id, downtime_ms: self.downtime_ms });
         self.tell(fx, NoticeKind::Vm, format!("{} has arrived", self.vm.name));
@@ -373,7 +375,6 @@ impl Arrival {
         fx: &mut Effects,
     ) -> bool {
         let id = self.id;
-        self.counted |= !matches!(copy, Copy::Absent | Copy::ShutOff);
         match (self.phase, copy) {
             (Phase::Discarding { .. }, Copy::Absent) => {
                 fx.erase(&self.key());
@@ -382,11 +383,14 @@ impl Arrival {
             }
             (Phase::Expected, Copy::Paused) => self.complete(now, fx),
             (Phase::Expected | Phase::Complete { .. } | Phase::Resuming { .. }, Copy::Running) => {
-                if !self.committed {
+                if !self.committed && !self.restored {
                     self.tell(
                         fx,
                         NoticeKind::Alarm,
-                        format!("{} was resumed here by hand before its source gave it away", self.vm.name),
+                        format!(
+                            "{} was resumed here by hand before its source gave it away",
+                            self.vm.name
+                        ),
                     );
                 }
                 self.settle(now, fx);
@@ -426,7 +430,9 @@ impl Arrival {
 
     /// The source knows that it settled.
     pub(crate) fn closed(&mut self, fx: &mut Effects) -> bool {
-        if self.phase != Phase::Settled {
+        // Its memory stays set aside until the host's figures hold it; until then the source is told
+        // again that it settled, and closes again.
+        if self.phase != Phase::Settled || !(self.counted || self.offline()) {
             return false;
         }
         fx.erase(&self.key());
@@ -503,21 +509,12 @@ impl Arrival {
     ) -> Self {
         fx.out(Output::Look { vm: id.vm });
         let offline = record.vm.state == RunState::ShutOff;
+        let phase = if offline { Phase::Complete { since: now } } else { Phase::Expected };
         Self {
-            id,
-            evacuation: record.evacuation,
-            vm: record.vm,
-            phase: if offline { Phase::Complete { since: now } } else { Phase::Expected },
+            phase,
             committed: record.committed,
-            counted: false,
-            definition: record.definition,
-            renewed_at: now,
-            asked_at: now,
-            paused_ms: 0,
-            committed_at: None,
-            downtime_ms: 0,
-            lost: false,
-            told_waiting: false,
+            restored: true,
+            ..Self::asked_for(now, id, record.evacuation, record.vm, record.definition)
         }
     }
 }

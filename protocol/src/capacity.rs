@@ -69,11 +69,7 @@ pub struct Capacity {
 
 impl Capacity {
     /// Starts from a first guess.
-    pub fn new(
-        initial: BytesPerSec,
-        ceiling: Option<BytesPerSec>,
-        reserve_permille: u16,
-    ) -> Self {
+    pub fn new(initial: BytesPerSec, ceiling: Option<BytesPerSec>, reserve_permille: u16) -> Self {
         Self {
             value: ceiling.map_or(initial, |ceiling| initial.min(ceiling)),
             epoch: 0,
@@ -169,6 +165,14 @@ impl Capacity {
             self.full_rounds = 0;
             followed && self.probe(now)
         }
+    }
+
+    /// Forgets what was measured lately, and the rounds before: it was not the whole.
+    pub fn start_round(&mut self, now: Instant, round_trip: Duration) {
+        (self.arrived, self.sent, self.tokens, self.samples) = (0, 0, 0, 0);
+        self.round = Round::default();
+        self.full_rounds = 0;
+        self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
     }
 
     fn found_full(&mut self, now: Instant, arrived: BytesPerSec) -> bool {

@@ -70,16 +70,22 @@ impl Config {
             return Err("heartbeat must be longer than zero and not shorter than busy_heartbeat");
         }
         if self.dead_after < self.heartbeat * 3 {
-            return Err("dead_after must be at least three heartbeats, or every lost message is a death");
+            return Err(
+                "dead_after must be at least three heartbeats, or every lost message is a death",
+            );
         }
         if self.suspect_after > self.dead_after {
             return Err("suspect_after must not be longer than dead_after");
         }
         if self.lease < self.heartbeat * 2 {
-            return Err("lease must be at least two heartbeats, or grants run out between renewals");
+            return Err(
+                "lease must be at least two heartbeats, or grants run out between renewals",
+            );
         }
         if self.dead_after + self.lease_with_drift() > Duration::from_secs(10) {
-            return Err("dead_after and lease together must stay below 10 s, or a dead node's tokens lie idle too long");
+            return Err(
+                "dead_after and lease together must stay below 10 s, or a dead node's tokens lie idle too long",
+            );
         }
         Ok(())
     }

@@ -107,14 +107,17 @@ impl Directory {
         let name = link_name(&spec.from, &to);
         for site in to.iter().copied().chain([spec.from.as_str()]) {
             if !self.sites.contains_key(&SiteId::of(site)) {
-                return Err(format!("link {name} names the site {site:?}, in which no node stands"));
+                return Err(format!(
+                    "link {name} names the site {site:?}, in which no node stands"
+                ));
             }
         }
         if to.is_empty() || to.contains(&spec.from.as_str()) {
             return Err(format!("link {name} must lead from one site to others"));
         }
         let from = SiteId::of(&spec.from);
-        if let Some(site) = to.iter().find(|site| self.link_between(from, SiteId::of(site)).is_some())
+        if let Some(site) =
+            to.iter().find(|site| self.link_between(from, SiteId::of(site)).is_some())
         {
             return Err(format!("two links lead from {:?} to {site:?}", spec.from));
         }

@@ -1,9 +1,6 @@
 //! What one step of the node wants done, collected while it runs.
 
-use alloc::{
-    string::String,
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
 use crate::{
     ids::{EvacuationId, NodeId, VmId},

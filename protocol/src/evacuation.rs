@@ -98,13 +98,15 @@ pub struct Evacuations {
 impl Evacuations {
     /// Takes in a record. Returns whether anything was new.
     pub fn merge(&mut self, now: Instant, record: &Record) -> bool {
+        let age = Duration::from_millis(record.age_ms);
+        let started_at = Instant(now.0.saturating_sub(crate::time::nanoseconds(age)));
         if let Some(known) = self.known.get_mut(&record.id) {
+            // A node that restarted learns from the others how long ago it was.
+            known.started_at = known.started_at.min(started_at);
             let news = record.state > known.record.state;
             known.record.state = known.record.state.max(record.state);
             return news;
         }
-        let age = Duration::from_millis(record.age_ms);
-        let started_at = Instant(now.0.saturating_sub(crate::time::nanoseconds(age)));
         self.known.insert(record.id, Known { record: record.clone(), started_at });
         if self.known.len() > REMEMBERED {
             let oldest = self
@@ -153,9 +155,7 @@ impl Evacuations {
         self.known
             .values()
             .map(|known| &known.record)
-            .find(|other| {
-                other.id < id && other.state == State::Active && other.same_terms(record)
-            })
+            .find(|other| other.id < id && other.state == State::Active && other.same_terms(record))
             .map(|other| other.id)
     }
 

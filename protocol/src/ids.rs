@@ -101,7 +101,9 @@ impl fmt::Debug for EvacuationId {
 
 impl fmt::Display for MoveId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:x}-{:x}", self.vm, self.incarnation.0, self.attempt)
+        // All of it: a VM that comes back meets the names of its first way at the same carriers.
+        let Self { vm, source, incarnation, attempt } = self;
+        write!(f, "{vm}-{:016x}-{:x}-{attempt:x}", source.0, incarnation.0)
     }
 }
 

@@ -119,4 +119,3 @@ pub enum ArrivalEvent {
     /// Resuming was done or failed.
     Resumed(Result<(), String>),
 }
-

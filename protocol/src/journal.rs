@@ -32,6 +32,8 @@ pub enum Key {
     Arrival(MoveId),
     /// How a move out of here ended.
     Outcome(EvacuationId, crate::ids::VmId),
+    /// What is left here of a VM that runs elsewhere, until the hypervisor has forgotten it.
+    Remains(MoveId),
 }
 
 /// Its value.
@@ -45,6 +47,8 @@ pub enum Value {
     Arrival(ArrivalRecord),
     /// Of [`Key::Outcome`].
     Outcome(Outcome),
+    /// Of [`Key::Remains`].
+    Remains,
 }
 
 /// A move out of here that may have begun.

@@ -127,7 +127,7 @@ pub struct QueueReport {
     pub vms: u32,
     /// VMs that have to leave and cannot, for now.
     pub stuck: u32,
-    /// Bytes that still have to leave.
+    /// Bytes of those that still have to leave and can.
     pub bytes: u64,
     /// VMs whose whereabouts are not certain.
     pub unknown: u32,

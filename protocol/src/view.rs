@@ -301,5 +301,4 @@ impl Node {
         outcomes.sort_by_key(|outcome| (outcome.end_ms, outcome.vm));
         outcomes
     }
-
 }

@@ -174,8 +174,7 @@ impl Table {
     }
 
     fn issue(&mut self) {
-        let issuers: Vec<NodeId> =
-            self.players[SENDERS..].iter().map(|player| player.id).collect();
+        let issuers: Vec<NodeId> = self.players[SENDERS..].iter().map(|player| player.id).collect();
         for player in &mut self.players[SENDERS..] {
             let now = player.local(self.now);
             let issuer = player.issuer.as_mut().expect("an issuer");
@@ -297,10 +296,10 @@ fn exchange(table: &mut Table) {
         table.said.push((sender, heartbeat));
     }
     let latest = table.said.len() - SENDERS - ISSUERS;
-    for (from, heartbeat) in table.said[latest..].to_vec() {
-        let id = table.players[from].id;
-        for to in (0..table.players.len()).filter(|to| *to != from) {
-            table.players[to].hear(table.now, id, &heartbeat);
+    for (from, heartbeat) in &table.said[latest..] {
+        let id = table.players[*from].id;
+        for to in (0..table.players.len()).filter(|to| to != from) {
+            table.players[to].hear(table.now, id, heartbeat);
         }
     }
     table.issue();

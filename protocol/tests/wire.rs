@@ -148,11 +148,8 @@ fn move_id() -> impl Strategy<Value = MoveId> {
 }
 
 fn vm() -> impl Strategy<Value = Vm> {
-    let state = prop_oneof![
-        Just(RunState::Running),
-        Just(RunState::Paused),
-        Just(RunState::ShutOff)
-    ];
+    let state =
+        prop_oneof![Just(RunState::Running), Just(RunState::Paused), Just(RunState::ShutOff)];
     (any::<([u8; 16], String, u64, u32, u64, u64)>(), state, any::<(u8, Option<String>, bool)>())
         .prop_map(|((id, name, memory, processors, disk, dirty_rate), state, policy)| Vm {
             id: VmId(id),
@@ -186,8 +183,7 @@ fn direct() -> impl Strategy<Value = Direct> {
         ),
         (move_id(), any::<Result<(), String>>())
             .prop_map(|(id, answer)| Direct::Reserved { id, answer }),
-        (move_id(), any::<u64>())
-            .prop_map(|(id, paused_ms)| Direct::SourceGone { id, paused_ms }),
+        (move_id(), any::<u64>()).prop_map(|(id, paused_ms)| Direct::SourceGone { id, paused_ms }),
         (move_id(), copy).prop_map(|(id, copy)| Direct::DestinationHas { id, copy }),
         move_id().prop_map(|id| Direct::SourceKept { id }),
         any::<(u64, u64, u64, u16, u64, u64, u64)>().prop_map(|one| Direct::HandOn(HandOn {

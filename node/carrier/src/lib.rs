@@ -33,7 +33,7 @@ mod stripe;
 mod tls;
 mod wire;
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::Context;
 use libp2p_identity::{KeyType, Keypair};
@@ -58,12 +58,20 @@ pub async fn run(config: CarrierConfig) -> anyhow::Result<()> {
     let identity = tls::Identity::new(read_key(&key_file)?)?;
     let daemons = control::listen(&control_socket)
         .with_context(|| format!("cannot listen on {}", control_socket.display()))?;
-    let hosts =
-        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let hosts = TcpListener::bind(listen).await.with_context(|| cannot_listen(listen))?;
     info!(peer = %identity.peer_id(), %listen, "the carrier is ready");
     let carrier = carrier::Carrier::new(identity, upstream, patience);
     tokio::join!(port::serve(carrier.clone(), hosts), control::serve(carrier, daemons));
     Ok(())
+}
+
+fn cannot_listen(address: SocketAddr) -> String {
+    let port = address.port();
+    format!(
+        "cannot listen on {address}, the port between hosts; if another process has it, \
+         `ss -ltnp 'sport = :{port}'` names it: stop that one, or set another `listen` here and the \
+         same port in this node's address on all hosts"
+    )
 }
 
 fn read_key(path: &Path) -> anyhow::Result<Keypair> {

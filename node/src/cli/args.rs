@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::Terms;
 use crate::config::DEFAULT_PORT;
+use crate::demo::DemoOptions;
 use crate::units::parse_duration;
 
 const ABOUT: &str = "\
@@ -145,6 +146,23 @@ Exit status:
   1  there is no such evacuation, or no daemon answers; with --follow: not all have arrived
   2  wrong usage";
 
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  lifeboat demo
+  lifeboat demo --hosts 2 --vms 4 --wan 200Mbit/s --kill none
+  lifeboat demo --kill b2@10s --svg demo.svg --json demo.json
+
+Nothing needs to be installed or configured, and it needs no root: every host is a few processes on \
+this machine, with a hypervisor whose guests hold real memory and write to it, and the link between \
+the sites is emulated. The guests' memory is random, so that nothing can be compressed and the \
+bytes sent can be held against physics. It takes about a minute and, unless said otherwise, 4 GiB \
+of memory at most.
+
+Exit status:
+  0  every machine arrived once, intact
+  1  not all of them did, or it could not be played, or Ctrl-C was pressed
+  2  wrong usage; nothing was started";
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -192,6 +210,9 @@ pub enum Command {
     /// Show how an evacuation went so far, measured against physics.
     #[command(after_long_help = REPORT_EXAMPLES)]
     Report(ReportArgs),
+    /// See it work on this machine: two sites, an evacuation, and a host that dies.
+    #[command(after_long_help = DEMO_EXAMPLES)]
+    Demo(DemoOptions),
     /// Run the carrier of this host; the daemon starts it by itself.
     #[command(hide = true)]
     Carrier,

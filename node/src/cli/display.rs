@@ -9,7 +9,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::{can_redraw, print, print_json_line};
 use super::tracker::Change;
-use super::words::{maybe_time, moment, percent, rate, size, time, vms};
+use super::words::{maybe_time, moment, percent, rate, size, time, time_left, vms};
 use crate::api::{Report, VmInfo};
 
 /// Most VMs with a bar of their own.
@@ -65,6 +65,14 @@ impl Display {
         }
     }
 
+    /// Takes away what may be wrong by now.
+    pub(super) fn no_news(&mut self) {
+        if let Self::Bars(bars) = self {
+            bars.clear();
+            bars.total.set_message("no news");
+        }
+    }
+
     /// Takes away what was only for the time being.
     pub(super) fn close(&mut self) {
         if let Self::Bars(bars) = self {
@@ -111,9 +119,13 @@ impl Bars {
         self.total.set_message(overall(report));
     }
 
-    fn close(&mut self) {
+    fn clear(&mut self) {
         self.vms.values().for_each(ProgressBar::finish_and_clear);
         self.vms.clear();
+    }
+
+    fn close(&mut self) {
+        self.clear();
         self.total.finish_and_clear();
     }
 }
@@ -160,7 +172,7 @@ fn overall(report: &Report) -> String {
             percent(link.arrived_bytes_per_sec, link.capacity_bytes_per_sec)
         ));
     }
-    parts.push(format!("time left {}", maybe_time(one.remaining_ms)));
+    parts.push(format!("time left {}", maybe_time(time_left(one))));
     match one.deadline_left_ms {
         Some(0) => parts.push("deadline past".to_owned()),
         Some(left) => parts.push(format!("deadline in {}", time(left))),
@@ -192,6 +204,7 @@ mod tests {
     fn the_line_below_says_how_it_stands() {
         let report = Report {
             evacuation: EvacuationInfo {
+                vms_left: 1,
                 vms_stuck: 1,
                 remaining_ms: Some(65_000),
                 deadline_left_ms: Some(600_000),

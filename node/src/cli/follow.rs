@@ -16,6 +16,7 @@ use super::output::{print, print_json_line};
 use super::report::summary;
 use super::tracker::{Tracker, Verdict};
 use crate::api::{Report, Request};
+use crate::control::ClientError;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -122,6 +123,7 @@ async fn watch(daemon: &Daemon, id: &str, display: &mut Display) -> Result<End, 
                 let since = match lost_at {
                     Some(since) => since,
                     None => {
+                        display.no_news();
                         display.remark(&lost(&error))?;
                         *lost_at.insert(Instant::now())
                     }
@@ -137,18 +139,29 @@ async fn watch(daemon: &Daemon, id: &str, display: &mut Display) -> Result<End, 
 
 fn lost(error: &Failure) -> String {
     format!(
-        "The daemon that was followed gives no answer ({error}). The evacuation goes on without \
-         it; looking for it for {}s. Any other host shows it, too: `lifeboat status` there, or \
-         --socket with the socket of another daemon.",
+        "{}. The evacuation goes on without it; looking for it for {}s. Any other host shows it, \
+         too: `lifeboat status` there, or --socket with the socket of another daemon.",
+        what_happened(error),
         SEARCH.as_secs()
     )
 }
 
 fn given_up(id: &str, error: &Failure) -> Failure {
     Failure::NotDone(format!(
-        "the daemon that was followed did not come back ({error}). The evacuation goes on without \
-         it: follow it with `lifeboat report --follow {id}` on another host, or with --socket"
+        "{}, and did not come back. The evacuation goes on without it: follow it with `lifeboat \
+         report --follow {id}` on another host, or with --socket",
+        what_happened(error)
     ))
+}
+
+fn what_happened(error: &Failure) -> String {
+    match error {
+        Failure::Client(ClientError::NotRunning(path)) => {
+            format!("The daemon at {} is gone", path.display())
+        }
+        Failure::Client(ClientError::Ended) => "The daemon has ended the connection".to_owned(),
+        error => format!("The daemon gives no answer ({error})"),
+    }
 }
 
 #[cfg(test)]

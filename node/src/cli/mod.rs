@@ -56,6 +56,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Cancel(args) => cancel::run(&daemon(&args.client)?, &args).await,
         Command::Events(args) => events::run(&daemon(&args.client)?, &args).await,
         Command::Report(args) => report::run(&daemon(&args.client)?, &args).await,
+        Command::Demo(options) => processes::demo(options).await,
         Command::Man { directory } => man::run(&directory),
         Command::Node => Ok(processes::node(own).await?),
         Command::Carrier => Ok(processes::carrier(own).await?),

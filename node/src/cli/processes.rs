@@ -6,7 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use lifeboat_carrier::{CarrierConfig, Patience};
 
-use crate::{config::Config, daemon, logging};
+use super::failure::Failure;
+use crate::{
+    config::Config,
+    daemon,
+    demo::{self, DemoOptions},
+    logging,
+};
 
 /// Runs the daemon of this host.
 ///
@@ -54,6 +60,17 @@ pub(super) async fn embedded_hypervisor(file: PathBuf) -> anyhow::Result<()> {
 pub(super) async fn wan_emulator(file: PathBuf) -> anyhow::Result<()> {
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
     lifeboat_sim_net::live::wan::run(read(&file)?).await
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// If it could not be played, or not every VM arrived once, intact.
+pub(super) async fn demo(options: DemoOptions) -> Result<(), Failure> {
+    match demo::run(options).await? {
+        true => Ok(()),
+        false => Err(Failure::NotDone("not every machine arrived once, intact".to_owned())),
+    }
 }
 
 fn read<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {

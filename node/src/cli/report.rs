@@ -118,8 +118,8 @@ fn table_of_measures(measures: &Measures) -> String {
     let score = match measures.score < 1.0 {
         false => "sqrt(total / its bound x mean individual / its bound); 1.00 is physics",
         true => {
-            "below 1.00, which is physics without compression: it saved bytes, or the capacity is \
-             underestimated"
+            "below 1.00, where every byte is sent once: compression or empty memory saved some, or \
+             the capacity is underestimated"
         }
     };
     let mut made = table(&["measure", ">value", ""]);

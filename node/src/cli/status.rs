@@ -8,7 +8,7 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, cell, row, table, text};
-use super::words::{maybe_time, percent, rate, rate_in_both, size, time, vms};
+use super::words::{maybe_time, percent, rate, rate_in_both, size, time, time_left, vms};
 use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
 
 /// Asks and prints.
@@ -101,7 +101,7 @@ fn troubles(one: &EvacuationInfo) -> Vec<String> {
         let hosts = one.silent.join(", ");
         problems.push(format!("evacuation {id}: not heard from: {hosts}"));
     }
-    if let (Some(left), Some(deadline)) = (one.remaining_ms, one.deadline_left_ms)
+    if let (Some(left), Some(deadline)) = (time_left(one), one.deadline_left_ms)
         && left > deadline
     {
         problems.push(format!(
@@ -123,7 +123,7 @@ fn hosts(hosts: &[HostInfo]) -> String {
         "state",
         ">free",
         ">of",
-        ">idle",
+        ">cpu idle",
         ">sends",
         ">receives",
         ">runtime",
@@ -251,7 +251,7 @@ fn table_of_evacuations(evacuations: &[EvacuationInfo]) -> String {
             one.vms_left.to_string(),
             one.vms_stuck.to_string(),
             size(one.bytes_left),
-            if_active(maybe_time(one.remaining_ms)),
+            if_active(maybe_time(time_left(one))),
             if_active(deadline),
         ]));
     }
@@ -292,6 +292,7 @@ mod tests {
         status.carrier_up = false;
         status.hosts[1].state = "dead".to_owned();
         status.evacuations = vec![EvacuationInfo {
+            vms_left: 3,
             vms_stuck: 1,
             silent: vec!["a2".to_owned()],
             remaining_ms: Some(90_000),

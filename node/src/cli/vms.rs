@@ -14,6 +14,7 @@ use crate::api::{Request, VmInfo};
 pub(super) async fn run(daemon: &Daemon, args: &VmsArgs) -> Result<(), Failure> {
     let mut vms: Vec<VmInfo> = daemon.ask(&Request::Vms).await?;
     vms.retain(|vm| is_wanted(args, vm));
+    vms.sort_by(|one, other| (&one.host, &one.name).cmp(&(&other.host, &other.name)));
     if args.client.json {
         return print_json(&vms);
     }

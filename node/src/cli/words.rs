@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::api::EvacuationInfo;
 use crate::units::{ByteSize, Rate, format_duration};
 
 /// Bytes.
@@ -32,13 +33,19 @@ pub(super) fn time(milliseconds: u64) -> String {
             format!("{}.{}s", tenths / 10, tenths % 10)
         }
         9_950..3_600_000 => format_duration(rounded(1_000)),
-        _ => format_duration(rounded(60_000)),
+        3_600_000..86_400_000 => format_duration(rounded(60_000)),
+        _ => format_duration(rounded(3_600_000)),
     }
 }
 
 /// A time that may not be known.
 pub(super) fn maybe_time(milliseconds: Option<u64>) -> String {
     milliseconds.map_or_else(|| "unknown".to_owned(), time)
+}
+
+/// When an evacuation ends at the present rate: only what can leave has a rate.
+pub(super) fn time_left(evacuation: &EvacuationInfo) -> Option<u64> {
+    evacuation.remaining_ms.filter(|_| evacuation.vms_left > 0)
 }
 
 /// Part of a whole in per cent.
@@ -80,6 +87,7 @@ mod tests {
         check(200_400, "3m 20s");
         check(3_599_600, "1h");
         check(5_430_000, "1h 31m");
+        check(90_000_000, "1day 1h");
         time(u64::MAX);
     }
 

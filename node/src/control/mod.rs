@@ -20,7 +20,7 @@ pub use client::{ClientError, ControlClient};
 pub use server::{ClientGone, ControlError, ControlServer, Request, Responder};
 
 /// The longest line in either direction, in bytes.
-pub const MAX_LINE_BYTES: usize = 1 << 20;
+pub const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// A line from the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

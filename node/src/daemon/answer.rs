@@ -190,14 +190,14 @@ impl Daemon {
 
     fn tell_events(&self, responder: Responder, follow: bool) {
         let past = self.events.past();
-        let mut live = self.events.follow();
+        let mut live = follow.then(|| self.events.follow());
         tokio::spawn(async move {
             for event in past {
                 if responder.send(&event).await.is_err() {
                     return;
                 }
             }
-            while follow {
+            while let Some(live) = &mut live {
                 let event = tokio::select! {
                     event = live.recv() => event,
                     () = responder.gone() => return,

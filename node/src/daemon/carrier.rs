@@ -19,8 +19,10 @@ use tracing::{info, warn};
 /// How often the carrier's counters are read. The rates that the protocol learns from are means
 /// over this.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
-/// Pause before a carrier that could not be reached is tried again.
-const RETRY: Duration = Duration::from_millis(100);
+/// Pause before a carrier that could not be reached is tried again; doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Longest pause before that.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a carrier that was started may take before its socket answers.
 const START_WITHIN: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,8 @@ pub(super) enum CarrierNews {
     Up,
     /// It does not answer; every move that it had is lost.
     Down,
+    /// It could not be started, and why; told once until it could.
+    NotStarted(String),
     /// Its counters, about four times a second.
     Status(Box<Status>),
     /// A move ended at its own will.
@@ -79,22 +83,33 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Keeps a carrier running and connected, for ever.
     pub(super) async fn run(self) {
+        let mut pause = RETRY_MIN;
+        let mut told = false;
         loop {
             match Client::connect(&self.socket).await {
                 Ok(client) => {
+                    (pause, told) = (RETRY_MIN, false);
                     let reason = self.attend(Arc::new(client)).await;
                     self.link.set(None);
                     warn!(%reason, "the carrier is gone; starting it again");
                     // The daemon may have stopped listening: then this task ends with it.
                     let _ = self.news.send(CarrierNews::Down);
                 }
-                Err(_) => self.start().await,
+                Err(_) => match self.start().await {
+                    Ok(()) => continue,
+                    Err(reason) if !told => {
+                        told = true;
+                        let _ = self.news.send(CarrierNews::NotStarted(reason));
+                    }
+                    Err(_) => {}
+                },
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 
-    async fn start(&self) {
+    async fn start(&self) -> Result<(), String> {
         let started = std::env::current_exe().and_then(|program| {
             let mut command = tokio::process::Command::new(program);
             command.arg("carrier").arg("--config").arg(&self.config_file);
@@ -102,16 +117,13 @@ impl Supervisor {
             command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
             command.spawn()
         });
-        let mut child = match started {
-            Ok(child) => child,
-            Err(error) => return warn!(%error, "the carrier cannot be started; trying again"),
-        };
+        let mut child = started.map_err(|error| error.to_string())?;
         info!(pid = child.id(), "the carrier is started");
         let deadline = tokio::time::Instant::now() + START_WITHIN;
         while tokio::time::Instant::now() < deadline && Client::connect(&self.socket).await.is_err()
         {
             if let Ok(Some(status)) = child.try_wait() {
-                return warn!(%status, "the carrier stopped at once; see its message above");
+                return Err(format!("{status}; its own message stands in the log"));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -120,6 +132,7 @@ impl Supervisor {
                 info!(%status, "the carrier has ended");
             }
         });
+        Ok(())
     }
 
     async fn attend(&self, client: Arc<Client>) -> ClientError {

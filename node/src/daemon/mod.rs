@@ -9,7 +9,7 @@ mod carrier;
 mod clock;
 mod convert;
 mod events;
-mod measure;
+pub(crate) mod measure;
 mod start;
 mod watch;
 
@@ -313,6 +313,13 @@ impl Daemon {
                     "the carrier here died; its moves start over with a new one".into(),
                 );
             }
+            CarrierNews::NotStarted(reason) => self.notice(
+                NoticeKind::Failed,
+                format!(
+                    "the carrier here cannot be started ({reason}): no VM can leave or arrive \
+                     until it can; trying again"
+                ),
+            ),
             CarrierNews::Closed { id, reason } => {
                 let closed = self
                     .node

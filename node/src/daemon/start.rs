@@ -36,7 +36,7 @@ use crate::{
     config::{Config, HypervisorKind},
     control::ControlServer,
     identity::NodeIdentity,
-    journal::{Journal, JournalState, JournalWriter},
+    journal::{self, Journal, JournalState, JournalWriter},
     transport::{self, Limits, Peer},
 };
 
@@ -149,7 +149,7 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the directory {}", directory.display()))
 }
 
-fn open_journal(path: &Path) -> anyhow::Result<(Journal, Incarnation, Vec<(Vec<u8>, Vec<u8>)>)> {
+fn open_journal(path: &Path) -> anyhow::Result<(Journal, Incarnation, Vec<journal::Record>)> {
     let mut journal = Journal::open(path)?;
     let mut records = journal.load()?;
     let former = records.iter().find(|(key, _)| key == LIVES).and_then(|(_, value)| {
@@ -174,10 +174,10 @@ fn hypervisor(config: &Config) -> anyhow::Result<Arc<dyn Hypervisor>> {
 
 #[cfg(feature = "libvirt")]
 fn libvirt(config: &Config, uri: &str) -> anyhow::Result<Arc<dyn Hypervisor>> {
-    use lifeboat_hypervisor::libvirt::{LibvirtConfig, LibvirtHypervisor};
-    let libvirt = LibvirtConfig { uri: uri.to_owned(), ..LibvirtConfig::default() };
-    let _ = config;
-    Ok(LibvirtHypervisor::connect(libvirt))
+    use lifeboat_hypervisor::libvirt::{LibvirtConfig, LibvirtHypervisor, Storage};
+    let storage =
+        if config.hypervisor.copy_storage { Storage::Local } else { Storage::Shared };
+    Ok(LibvirtHypervisor::connect(LibvirtConfig { storage, ..LibvirtConfig::at(uri) }))
 }
 
 #[cfg(not(feature = "libvirt"))]

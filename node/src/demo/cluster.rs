@@ -5,9 +5,11 @@
 //! it lives in one directory and ends with this value.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -117,13 +119,14 @@ impl Cluster {
         };
         cluster.prepare(&layout)?;
         cluster.start_wan().await?;
-        for index in 0..cluster.hosts.len() {
-            cluster.start_hypervisor(index)?;
+        let names: Vec<String> = cluster.hosts.iter().map(|host| host.name.clone()).collect();
+        for name in &names {
+            cluster.start_hypervisor(name)?;
         }
-        for index in 0..cluster.hosts.len() {
-            let socket = cluster.hosts[index].hypervisor_socket();
-            answered(&cluster.hosts[index].name, || probe(&socket)).await?;
-            cluster.start_node(&cluster.hosts[index].name.clone())?;
+        for name in &names {
+            let socket = cluster.host(name)?.hypervisor_socket();
+            answered(name, || probe(&socket)).await?;
+            cluster.start_node(name)?;
         }
         cluster.wait_until_all_hear_all().await?;
         Ok(cluster)
@@ -164,7 +167,8 @@ impl Cluster {
             }
         }
         for (name, site, listen, _) in &nodes {
-            let text = config_text(&layout.directory.join(name), name, site, *listen, &nodes, &routes);
+            let text =
+                config_text(&layout.directory.join(name), name, site, *listen, &nodes, &routes);
             fs::write(layout.directory.join(name).join("lifeboat.toml"), text)?;
         }
         let shape = wan::protocol::Shape {
@@ -176,7 +180,11 @@ impl Cluster {
         let mut links = Vec::new();
         for from in &sites {
             for to in sites.iter().filter(|to| to != &from) {
-                links.push(wan::protocol::LinkConfig { from: (*from).clone(), to: (*to).clone(), shape });
+                links.push(wan::protocol::LinkConfig {
+                    from: (*from).clone(),
+                    to: (*to).clone(),
+                    shape,
+                });
             }
         }
         let control = self.wan_socket();
@@ -185,7 +193,12 @@ impl Cluster {
         Ok(())
     }
 
-    fn write_hypervisor(&self, layout: &Layout, name: &str, directory: &Path) -> anyhow::Result<()> {
+    fn write_hypervisor(
+        &self,
+        layout: &Layout,
+        name: &str,
+        directory: &Path,
+    ) -> anyhow::Result<()> {
         let vms: Vec<&Definition> =
             layout.vms.iter().filter(|(host, _)| host == name).map(|(_, vm)| vm).collect();
         let file = directory.join("vms.json");
@@ -208,11 +221,29 @@ impl Cluster {
         answered("the WAN emulator", || probe(&socket)).await
     }
 
-    fn start_hypervisor(&mut self, index: usize) -> anyhow::Result<()> {
-        let host = &mut self.hosts[index];
+    /// Starts the hypervisor of a host (again), with the VMs that it had at first.
+    ///
+    /// # Errors
+    /// If there is no such host or the process cannot be started.
+    pub fn start_hypervisor(&mut self, name: &str) -> anyhow::Result<()> {
+        let program = self.program.clone();
+        let host = self.host_mut(name)?;
         let file = host.directory.join("hypervisor.json");
         let log = append(&host.log())?;
-        host.hypervisor = Some(spawn(&self.program, &["embedded-hypervisor"], &file, log)?);
+        host.hypervisor = Some(spawn(&program, &["embedded-hypervisor"], &file, log)?);
+        Ok(())
+    }
+
+    /// Kills the hypervisor of a host with SIGKILL, and with it all VMs that it runs.
+    ///
+    /// # Errors
+    /// If there is no such host or its hypervisor does not run.
+    pub fn kill_hypervisor(&mut self, name: &str) -> anyhow::Result<()> {
+        let host = self.host_mut(name)?;
+        let hypervisor = host.hypervisor.take();
+        let mut hypervisor = hypervisor.with_context(|| format!("{name} runs no hypervisor"))?;
+        hypervisor.kill()?;
+        hypervisor.wait()?;
         Ok(())
     }
 
@@ -279,7 +310,8 @@ impl Cluster {
         found.with_context(|| format!("no host {name}"))
     }
 
-    fn wan_socket(&self) -> PathBuf {
+    /// The control socket of the WAN emulator.
+    pub fn wan_socket(&self) -> PathBuf {
         self.directory.join("wan.sock")
     }
 
@@ -287,7 +319,11 @@ impl Cluster {
     ///
     /// # Errors
     /// If it does not answer, or refuses.
-    pub async fn ask<A: DeserializeOwned>(&self, name: &str, request: &Request) -> anyhow::Result<A> {
+    pub async fn ask<A: DeserializeOwned>(
+        &self,
+        name: &str,
+        request: &Request,
+    ) -> anyhow::Result<A> {
         let socket = self.host(name)?.socket();
         let asked = async {
             let mut client = ControlClient::connect(&socket).await?;
@@ -368,6 +404,10 @@ impl Drop for Cluster {
             let _ = wan.kill();
             let _ = wan.wait();
         }
+        // A daemon that was killed while it started its carrier has left one that nobody knows.
+        for pid in leftovers(&self.directory) {
+            kill(pid);
+        }
     }
 }
 
@@ -382,6 +422,19 @@ fn end(host: &mut Host) {
         // The number may belong to another process later.
         let _ = fs::remove_file(host.directory.join("run/carrier.pid"));
     }
+}
+
+/// Carriers that were started with a configuration in this directory and still run.
+fn leftovers(directory: &Path) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words =
+            line.split(|byte| *byte == 0).map(|word| Path::new(OsStr::from_bytes(word)));
+        words.any(|word| word == "carrier") && words.any(|word| word.starts_with(directory))
+    })
+    .collect()
 }
 
 fn kill(pid: u32) {
@@ -422,7 +475,10 @@ async fn answered(what: &str, is_up: impl Fn() -> bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn call<Q: Serialize + Sync, A: DeserializeOwned>(socket: &Path, request: &Q) -> anyhow::Result<A> {
+async fn call<Q: Serialize + Sync, A: DeserializeOwned>(
+    socket: &Path,
+    request: &Q,
+) -> anyhow::Result<A> {
     let call = client::call(socket, request);
     match tokio::time::timeout(Duration::from_secs(10), call).await {
         Ok(answer) => Ok(answer?),
@@ -430,15 +486,23 @@ async fn call<Q: Serialize + Sync, A: DeserializeOwned>(socket: &Path, request: 
     }
 }
 
+/// Ports below those that the system gives to connections that are dialled, which could take one
+/// between its choice here and its use.
+const PORTS: std::ops::Range<u32> = 12_000..32_000;
+
 /// A port of loopback that was free a moment ago, and that was not given out before.
-fn free_port(taken: &mut Vec<SocketAddr>) -> io::Result<SocketAddr> {
-    loop {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        if !taken.contains(&address) {
+fn free_port(taken: &mut Vec<SocketAddr>) -> anyhow::Result<SocketAddr> {
+    // Several clusters may be brought up at the same time: each begins elsewhere.
+    let first = std::process::id().wrapping_mul(61);
+    for offset in 0..PORTS.len() {
+        let port = first.wrapping_add(u32::try_from(offset)?) % (PORTS.end - PORTS.start);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(PORTS.start + port)?));
+        if !taken.contains(&address) && TcpListener::bind(address).is_ok() {
             taken.push(address);
             return Ok(address);
         }
     }
+    bail!("no port of loopback is free from {} to {}", PORTS.start, PORTS.end - 1)
 }
 
 fn config_text(

@@ -144,6 +144,11 @@ impl Departure {
         }
     }
 
+    /// Bytes put on the wire, or what the hypervisor sent where no carrier counts them.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        if self.progress.wire > 0 { self.progress.wire } else { self.progress.sent }
+    }
+
     pub(crate) fn offline(&self) -> bool {
         self.vm.state == RunState::ShutOff
     }

@@ -241,7 +241,9 @@ impl Departure {
                     Some(Copy::Paused) if handed_over => self.gone(now, fx),
                     Some(Copy::Absent) => {
                         self.keep(now, fx);
-                        return Ended::Failed(format!("the VM shut down while it moved ({reason})"));
+                        return Ended::Failed(format!(
+                            "the VM shut down while it moved ({reason})"
+                        ));
                     }
                     _ => fx.send(self.to, Direct::Ask { id: self.id }),
                 }
@@ -407,8 +409,8 @@ impl Departure {
 
     /// Goes one step further for a guest that does not converge, within its policy.
     fn escalate(&mut self, now: Instant, fx: &mut Effects) {
-        let late = self.progress.pass >= PATIENT_PASSES
-            && now.since(self.escalated_at) >= ESCALATE_EVERY;
+        let late =
+            self.progress.pass >= PATIENT_PASSES && now.since(self.escalated_at) >= ESCALATE_EVERY;
         if self.phase != Phase::Moving || !late {
             return;
         }

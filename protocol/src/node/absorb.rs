@@ -4,7 +4,7 @@ use alloc::format;
 
 use super::{KnownInventory, Node};
 use crate::{
-    arrivals::Room,
+    arrivals::{Arrival, Room},
     command::Command,
     departures::{answer_without_record, step::Ended},
     effects::Effects,
@@ -30,8 +30,11 @@ impl Node {
             Input::Received { from, bytes } => self.received(now, from, &bytes, fx),
             Input::Durable(sequence) => self.durable(sequence),
             Input::Command(command) => self.command(now, command, fx),
-            Input::Host(sample) => self.host = sample,
-            Input::Vms(vms) => self.listed(vms),
+            Input::Host(sample) => {
+                self.host = sample;
+                self.arrivals.count(&self.vms);
+            }
+            Input::Vms(vms) => self.listed(vms, fx),
             Input::HypervisorDown(reason) => {
                 if self.hypervisor_down.is_none() {
                     fx.notice(
@@ -61,13 +64,13 @@ impl Node {
         }
     }
 
-    fn listed(&mut self, vms: alloc::vec::Vec<Vm>) {
+    fn listed(&mut self, vms: alloc::vec::Vec<Vm>, fx: &mut Effects) {
         self.hypervisor_down = None;
         self.vms.clear();
         for mut vm in vms {
             if vm.state != RunState::ShutOff {
-                self.given_away.remove(&vm.id);
-            } else if self.given_away.contains(&vm.id) {
+                self.nothing_remains(vm.id, fx);
+            } else if self.given_away.contains_key(&vm.id) {
                 // Remains of a VM that runs elsewhere are not a VM of this host.
                 continue;
             }
@@ -79,6 +82,13 @@ impl Node {
         }
         let (vms, setbacks) = (&self.vms, &mut self.setbacks);
         setbacks.retain(|vm, _| vms.contains_key(vm));
+    }
+
+    /// The hypervisor has forgotten a VM that was given away, or it is one of this host again.
+    fn nothing_remains(&mut self, vm: VmId, fx: &mut Effects) {
+        if let Some(id) = self.given_away.remove(&vm) {
+            fx.erase(&Key::Remains(id));
+        }
     }
 
     fn reject(&self, from: NodeId, why: &str, fx: &mut Effects) {
@@ -257,7 +267,7 @@ impl Node {
             | Direct::Ask { id }
                 if id.source == from =>
             {
-                self.from_source(now, from, id, direct, fx);
+                self.said_by_source(now, from, id, direct, fx);
             }
             // From the destination to us, the source.
             Direct::Reserved { id, .. }
@@ -266,13 +276,13 @@ impl Node {
             | Direct::DestinationHas { id, .. }
                 if id.source == self.me =>
             {
-                self.from_destination(now, from, id, direct, fx);
+                self.said_by_destination(now, from, id, direct, fx);
             }
             _ => self.reject(from, "it speaks of a move that is not its own", fx),
         }
     }
 
-    fn from_source(
+    fn said_by_source(
         &mut self,
         now: Instant,
         from: NodeId,
@@ -285,7 +295,12 @@ impl Node {
                 return self.reject(from, "it asks for room for another VM than it names", fx);
             }
             let room = self.room(vm.id);
-            self.arrivals.asked(now, id, evacuation, vm, definition, &room, fx);
+            let asked = Arrival::asked_for(now, id, evacuation, vm, definition);
+            self.arrivals.asked(now, asked, &room, fx);
+            if self.arrivals.by_id(id).is_some() {
+                // What comes back takes the place of what was left.
+                self.nothing_remains(id.vm, fx);
+            }
             return;
         }
         let Some(arrival) = self.arrivals.by_id(id) else {
@@ -304,11 +319,7 @@ impl Node {
             Direct::Renew { .. } => arrival.renewed(now),
             Direct::SourceGone { paused_ms, .. } => arrival.source_gone(now, paused_ms, fx),
             Direct::SourceKept { .. } => arrival.source_kept(now, fx),
-            Direct::Closed { .. } => {
-                if arrival.closed(fx) {
-                    self.arrivals.remove(id.vm);
-                }
-            }
+            Direct::Closed { .. } if arrival.closed(fx) => self.arrivals.remove(id.vm),
             Direct::Ask { .. } => {
                 self.departures.asked.insert(id.vm, (id, from));
                 fx.out(Output::Look { vm: id.vm });
@@ -317,7 +328,7 @@ impl Node {
         }
     }
 
-    fn from_destination(
+    fn said_by_destination(
         &mut self,
         now: Instant,
         from: NodeId,
@@ -370,14 +381,7 @@ impl Node {
         }
     }
 
-    fn looked(
-        &mut self,
-        now: Instant,
-        vm: VmId,
-        copy: Copy,
-        outgoing: bool,
-        fx: &mut Effects,
-    ) {
+    fn looked(&mut self, now: Instant, vm: VmId, copy: Copy, outgoing: bool, fx: &mut Effects) {
         if let Some((id, from)) = self.departures.asked.remove(&vm) {
             let concerned = self.departures.by_id(id).is_some();
             let answer = if id.source == self.me {
@@ -399,6 +403,9 @@ impl Node {
             if let Some(answer) = answer.filter(|_| !concerned) {
                 fx.send(from, answer);
             }
+        }
+        if copy == Copy::Absent {
+            self.nothing_remains(vm, fx);
         }
         if let Some(departure) = self.departures.get_mut(vm) {
             let ended = departure.looked(now, copy, outgoing, fx);
@@ -437,7 +444,9 @@ impl Node {
             Ended::Settled { downtime_ms } => {
                 let Some(departure) = self.departures.remove(vm) else { return };
                 self.vms.remove(&vm);
-                self.given_away.insert(vm);
+                self.given_away.insert(vm, departure.id);
+                fx.persist(&Key::Remains(departure.id), &Value::Remains);
+                fx.out(Output::Look { vm });
                 self.setbacks.remove(&vm);
                 let age = self.evacuations.get(departure.evacuation).map(|known| known.age(now));
                 let outcome = Outcome {
@@ -449,7 +458,7 @@ impl Node {
                     end_ms: age.map_or(0, crate::time::milliseconds),
                     downtime_ms,
                     bytes_needed: departure.vm.bytes(),
-                    bytes_sent: departure.progress.wire.max(departure.progress.sent),
+                    bytes_sent: departure.bytes_sent(),
                     attempts: departure.attempts,
                     dirty_rate: departure.progress.dirty_rate,
                 };

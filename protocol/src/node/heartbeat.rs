@@ -17,8 +17,10 @@ use crate::{
 const INVENTORY_EVERY: core::time::Duration = core::time::Duration::from_secs(5);
 /// Shortest time between two inventories.
 const INVENTORY_SPACING: core::time::Duration = core::time::Duration::from_millis(500);
-/// Most outcomes in one message.
-const OUTCOMES_PER_PART: usize = 150;
+/// Most outcomes in one message: with the longest names they take half of it.
+const OUTCOMES_PER_PART: usize = 40;
+/// Most reasons told of one VM: there is one for each host that cannot take it.
+const REASONS_TOLD: usize = 8;
 
 impl Node {
     /// Whether something is going on that others must follow closely.
@@ -128,12 +130,6 @@ impl Node {
         }
         self.inventory_version += 1;
         self.inventory_at = now;
-        let parts: Vec<Vec<InventoryVm>> = if vms.is_empty() {
-            alloc::vec![Vec::new()]
-        } else {
-            vms.chunks(INVENTORY_PART).map(<[InventoryVm]>::to_vec).collect()
-        };
-        let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         let name = self.directory.name(self.me);
         let mut outcomes = self
             .outcomes
@@ -143,6 +139,10 @@ impl Node {
             })
             .map(|((evacuation, _), outcome)| (*evacuation, outcome.clone()))
             .collect::<Vec<_>>();
+        let mut parts = parts_of(&vms);
+        let more = outcomes.len().div_ceil(OUTCOMES_PER_PART).saturating_sub(parts.len());
+        parts.extend((0..more).map(|_| Vec::new()));
+        let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (part, vms) in (0..count).zip(parts) {
             let rest = outcomes.split_off(outcomes.len().min(OUTCOMES_PER_PART));
             let inventory = Inventory {
@@ -203,11 +203,8 @@ impl Node {
         if node == self.me {
             self.inventory(now)
         } else {
-            let mut all = self
-                .inventories
-                .get(&node)
-                .map(|known| known.complete.clone())
-                .unwrap_or_default();
+            let mut all =
+                self.inventories.get(&node).map(|known| known.complete.clone()).unwrap_or_default();
             // Heartbeats are newer than inventories.
             let heads = self.membership.peer(node).map(|peer| &peer.heartbeat.queue.head);
             for head in heads.into_iter().flatten() {
@@ -218,6 +215,30 @@ impl Node {
             all
         }
     }
+}
+
+/// The inventory in parts that each fit a message, at least one.
+fn parts_of(vms: &[InventoryVm]) -> Vec<Vec<InventoryVm>> {
+    let mut parts: Vec<Vec<InventoryVm>> = alloc::vec![Vec::new()];
+    let mut bytes = 0;
+    for vm in vms {
+        let mut vm = vm.clone();
+        if vm.reasons.len() > REASONS_TOLD {
+            let more = vm.reasons.len() - REASONS_TOLD;
+            vm.reasons.truncate(REASONS_TOLD);
+            vm.reasons.push(alloc::format!("and {more} more"));
+        }
+        let length = wire::encode(&vm).len();
+        bytes += length;
+        match parts.last_mut() {
+            Some(part) if part.len() < INVENTORY_PART && bytes <= wire::LIMIT / 2 => part.push(vm),
+            _ => {
+                bytes = length;
+                parts.push(alloc::vec![vm]);
+            }
+        }
+    }
+    parts
 }
 
 fn same_but_for_progress(left: &[InventoryVm], right: &[InventoryVm]) -> bool {

@@ -11,7 +11,7 @@ mod queue;
 mod schedule;
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     string::String,
     vec::Vec,
 };
@@ -25,7 +25,7 @@ use crate::{
     directory::Directory,
     effects::Effects,
     evacuation::Evacuations,
-    ids::{EvacuationId, Incarnation, LinkId, NodeId, SiteId, VmId},
+    ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, SiteId, VmId},
     input::{HostSample, Input, LinkSample},
     journal::{self, Key, Value},
     membership::{Liveness, Membership},
@@ -79,7 +79,9 @@ pub struct Node {
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
-    pub(crate) given_away: BTreeSet<VmId>,
+    /// By which move each VM left of which something may still be here.
+    pub(crate) given_away: BTreeMap<VmId, MoveId>,
+    given_away_told_at: Instant,
     pub(crate) departures: Departures,
     pub(crate) arrivals: Arrivals,
     pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
@@ -134,7 +136,8 @@ impl Node {
             hypervisor_down: Some("it has not answered yet".into()),
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
-            given_away: BTreeSet::new(),
+            given_away: BTreeMap::new(),
+            given_away_told_at: Instant::default(),
             departures: Departures::default(),
             arrivals: Arrivals::default(),
             outcomes: BTreeMap::new(),
@@ -174,8 +177,9 @@ impl Node {
     fn restore(&mut self, now: Instant, journal: &[(Vec<u8>, Vec<u8>)]) -> Result<(), String> {
         let mut fx = Effects::default();
         for (key, value) in journal {
-            let entry = journal::read(key, value)
-                .map_err(|error| alloc::format!("the journal holds something unreadable: {error}"))?;
+            let entry = journal::read(key, value).map_err(|error| {
+                alloc::format!("the journal holds something unreadable: {error}")
+            })?;
             match entry {
                 (Key::Evacuation(_), Value::Evacuation(record)) => {
                     self.evacuations.merge(now, &record);
@@ -187,8 +191,10 @@ impl Node {
                     self.arrivals.insert(Arrival::restored(now, id, record, &mut fx));
                 }
                 (Key::Outcome(evacuation, vm), Value::Outcome(outcome)) => {
-                    self.given_away.insert(vm);
                     self.outcomes.insert((evacuation, vm), outcome);
+                }
+                (Key::Remains(id), Value::Remains) => {
+                    self.given_away.insert(id.vm, id);
                 }
                 _ => return Err("the journal holds a value under a key of another kind".into()),
             }
@@ -209,6 +215,7 @@ impl Node {
     fn follow(&mut self, now: Instant, fx: &mut Effects) {
         self.watch_members(now, fx);
         self.tick_moves(now, fx);
+        self.clear_remains(now, fx);
         self.update_claims(now, fx);
         self.estimate(now, fx);
         self.start_moves(now, fx);

@@ -27,9 +27,7 @@ impl Node {
             .filter(|vm| self.departures.get(vm.id).is_none())
             .filter(|vm| self.arrivals.get(vm.id).is_none())
             .filter(|vm| vm.obstacles.is_empty())
-            .filter(|vm| {
-                self.setbacks.get(&vm.id).is_none_or(|setback| setback.not_before <= now)
-            })
+            .filter(|vm| self.setbacks.get(&vm.id).is_none_or(|setback| setback.not_before <= now))
             .collect();
         waiting.sort_by_cached_key(|vm| {
             let time = precopy_time(vm.bytes(), u64::MAX >> 1, 0);
@@ -48,6 +46,7 @@ impl Node {
             return reasons;
         }
         if let Some(setback) = self.setbacks.get(&vm.id)
+            && setback.failures > 0
             && setback.not_before > now
         {
             reasons.push(format!("attempt {} failed: {}", setback.failures, setback.reason));
@@ -189,8 +188,8 @@ impl Node {
                 self.departures.get(vm.id).is_none() && self.arrivals.get(vm.id).is_none()
             });
             for vm in resting {
-                report.bytes = report.bytes.saturating_add(vm.bytes());
                 if self.reasons(now, vm).is_empty() {
+                    report.bytes = report.bytes.saturating_add(vm.bytes());
                     report.vms += 1;
                 } else {
                     report.stuck += 1;
@@ -242,4 +241,3 @@ impl Node {
         measured.or(heard).unwrap_or(core::time::Duration::from_millis(50))
     }
 }
-

@@ -1,6 +1,7 @@
 //! Dividing the links, and starting what has its share.
 
 use alloc::{collections::BTreeMap, format, vec::Vec};
+use core::time::Duration;
 
 use super::Node;
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
 const RESERVED_AHEAD: usize = 2;
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
+/// Time between two orders to forget what is left of VMs that run elsewhere.
+const CLEAR_EVERY: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Everyone who wants a link, in the common order.
@@ -148,19 +151,26 @@ impl Node {
             let up = self.membership.is_up(now, to);
             let lost = !up && self.is_alone_silent(now, to);
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
-            let covered = self
+            // Room that was asked for serves whichever evacuation wants the VM there.
+            let wanted_by = self
                 .evacuations
                 .covering(self.me, self.site)
-                .is_some_and(|known| known.record.id == evacuation);
+                .filter(|known| {
+                    self.directory.site_of(to).is_some_and(|site| known.record.to.contains(&site))
+                })
+                .map(|known| known.record.id);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
-            match departure.phase {
-                Phase::Reading | Phase::Reserving { .. } if !covered => {
+            match (&departure.phase, wanted_by) {
+                (Phase::Reading | Phase::Reserving { .. } | Phase::Reserved, Some(id)) => {
+                    departure.evacuation = id;
+                }
+                (Phase::Reading | Phase::Reserving { .. }, None) => {
                     fx.send(to, Direct::SourceKept { id: departure.id });
                     self.departures.remove(vm);
                     continue;
                 }
-                Phase::Reserved if !covered => departure.keep(now, fx),
-                Phase::Beginning { .. } | Phase::Moving
+                (Phase::Reserved, None) => departure.keep(now, fx),
+                (Phase::Beginning { .. } | Phase::Moving, _)
                     if state == Some(State::Aborted) && !departure.giving_up =>
                 {
                     departure.abort(fx);
@@ -177,13 +187,29 @@ impl Node {
         }
     }
 
+    /// Has what is left here of VMs that run elsewhere forgotten, again and again: a hypervisor may
+    /// not have answered, and a definition that stays is one that somebody may start.
+    pub(super) fn clear_remains(&mut self, now: Instant, fx: &mut Effects) {
+        if now.since(self.given_away_told_at) < CLEAR_EVERY {
+            return;
+        }
+        self.given_away_told_at = now;
+        for (vm, id) in &self.given_away {
+            fx.out(Output::Forget { id: *id });
+            fx.out(Output::Look { vm: *vm });
+        }
+    }
+
     /// Whether a node is silent while others at its site are heard: then it is not merely cut off.
+    /// After an outage of the link they do not all come back in the same moment.
     fn is_alone_silent(&self, now: Instant, node: NodeId) -> bool {
         let site = self.directory.site_of(node);
         // A node that was never heard in this life of ours is silent since our start.
         let heard_at = self.membership.peer(node).map_or(self.started_at, |peer| peer.heard_at);
-        now.since(heard_at) > self.config.dead_after * 2
-            && self.membership.up(now).any(|(other, _)| self.directory.site_of(other) == site)
+        self.membership.up(now).any(|(other, peer)| {
+            let silent_alone = now.since(heard_at.max(peer.alive_since));
+            self.directory.site_of(other) == site && silent_alone > self.config.dead_after * 2
+        })
     }
 
     pub(super) fn update_claims(&mut self, now: Instant, fx: &mut Effects) {
@@ -210,8 +236,11 @@ impl Node {
             }
             let mut arrived = self.samples.get(&link).map_or(0, |sample| sample.arrived.0);
             let mut senders = Vec::new();
+            let mut complete = true;
             for (node, peer) in self.membership.up(now) {
+                let fresh = now.since(peer.heard_at) <= self.config.heartbeat * 3 / 2;
                 for report in peer.heartbeat.links.iter().filter(|report| report.link == link) {
+                    complete &= fresh || (report.sent.0 == 0 && report.arrived.0 == 0);
                     if receivers.contains(&node) {
                         arrived = arrived.saturating_add(report.arrived.0);
                     } else {
@@ -225,7 +254,11 @@ impl Node {
             }
             let round_trip = self.link_round_trip(now, link);
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
-            if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders) {
+            if !complete {
+                // Somebody who used the link is silent, perhaps because it is cut: what the others
+                // say is not the whole, and says nothing of what the link can carry.
+                capacity.start_round(now, round_trip);
+            } else if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders) {
                 let name = self.directory.link(link).map_or("", |entry| entry.name.as_str());
                 let estimate = capacity.value().0 / 125_000;
                 fx.notice(
@@ -275,9 +308,11 @@ impl Node {
                 continue;
             }
             let shares = self.shares(now, link, &order);
-            let Some(next) = shares.first().map(|share| share.source).filter(|next| {
-                self.directory.site_of(*next) == Some(self.site)
-            }) else {
+            let Some(next) = shares
+                .first()
+                .map(|share| share.source)
+                .filter(|next| self.directory.site_of(*next) == Some(self.site))
+            else {
                 continue;
             };
             let Some(peer) = self.membership.peer(next) else { continue };

@@ -125,8 +125,8 @@ impl Holder {
         for slice in 0..slices::SLICES {
             let claimed = mask & (1 << slice) != 0;
             let elder = self.elders.get(&slice).copied();
-            let held_by_other = elder
-                .is_some_and(|(node, seen)| node != issuer && now.since(seen) <= self.lease);
+            let held_by_other =
+                elder.is_some_and(|(node, seen)| node != issuer && now.since(seen) <= self.lease);
             match (claimed, held_by_other) {
                 (true, true) => contested += 1,
                 (true, false) => {
@@ -152,12 +152,13 @@ impl Holder {
     }
 
     fn usable_of(&self, now: Instant, issuer: NodeId) -> u16 {
-        let granted = self.grants.get(&issuer).filter(|grant| grant.expires > now).map_or(0, |grant| {
-            let all = slices::tokens_in(grant.slices).max(1);
-            let clean = all.saturating_sub(grant.contested * slices::SLICE_TOKENS);
-            let uncontested = u32::from(grant.tokens) * u32::from(clean) / u32::from(all);
-            u16::try_from(uncontested).unwrap_or(0)
-        });
+        let granted =
+            self.grants.get(&issuer).filter(|grant| grant.expires > now).map_or(0, |grant| {
+                let all = slices::tokens_in(grant.slices).max(1);
+                let clean = all.saturating_sub(grant.contested * slices::SLICE_TOKENS);
+                let uncontested = u32::from(grant.tokens) * u32::from(clean) / u32::from(all);
+                u16::try_from(uncontested).unwrap_or(0)
+            });
         let given = live(now, self.given.get(&issuer), |given| (given.tokens, given.expires));
         let received =
             live(now, self.received.get(&issuer), |received| (received.tokens, received.expires));
@@ -166,7 +167,8 @@ impl Holder {
 
     /// Until when all that [`Self::usable`] counts now may be used.
     pub fn usable_until(&self, now: Instant) -> Option<Instant> {
-        let grants = self.grants.values().filter(|grant| grant.tokens > 0).map(|grant| grant.expires);
+        let grants =
+            self.grants.values().filter(|grant| grant.tokens > 0).map(|grant| grant.expires);
         let received = self.received.values().flatten().map(|received| received.expires);
         grants.chain(received).filter(|expires| *expires > now).min()
     }
@@ -237,7 +239,9 @@ impl Holder {
         }
         for (issuer, grant) in &self.grants {
             let tokens = self.usable_of(now, *issuer);
-            if tokens == 0 || grant.expires <= now || self.received.get(issuer).is_some_and(|all| !all.is_empty())
+            if tokens == 0
+                || grant.expires <= now
+                || self.received.get(issuer).is_some_and(|all| !all.is_empty())
             {
                 continue;
             }

@@ -215,10 +215,8 @@ fn portions(own: u16, targets: &[Target]) -> Vec<(NodeId, u16)> {
     let asked: u32 = targets.iter().map(|target| u32::from(target.tokens)).sum();
     let whole = asked.max(u32::from(crate::units::LINK_TOKENS));
     let portion = |tokens: u32| u16::try_from(tokens * u32::from(own) / whole).unwrap_or(0);
-    let mut portions: Vec<(NodeId, u16)> = targets
-        .iter()
-        .map(|target| (target.sender, portion(u32::from(target.tokens))))
-        .collect();
+    let mut portions: Vec<(NodeId, u16)> =
+        targets.iter().map(|target| (target.sender, portion(u32::from(target.tokens)))).collect();
     let given: u16 = portions.iter().map(|(_, tokens)| *tokens).sum();
     if let Some((_, first)) = portions.first_mut() {
         *first += portion(asked).saturating_sub(given);

@@ -38,9 +38,7 @@ impl Ledger {
         {
             let expires = grants.iter().map(|out| out.expires).max();
             let most = grants.into_iter().max_by_key(|out| out.tokens);
-            self.former.extend(
-                most.zip(expires).map(|(out, expires)| Out { expires, ..out }),
-            );
+            self.former.extend(most.zip(expires).map(|(out, expires)| Out { expires, ..out }));
         }
     }
 

@@ -18,7 +18,11 @@ fn utilisation(setup: &Setup, vms: usize, memory: u64) -> u64 {
     let (steps, busy) = (world.flow_steps, world.busy_permille_sum);
     let took = finish(&mut world);
     let used = (world.busy_permille_sum - busy) / (world.flow_steps - steps);
-    println!("{vms} VMs of {} MiB on {} hosts: {took:?}, {used} permille", memory / MIB, setup.sources);
+    println!(
+        "{vms} VMs of {} MiB on {} hosts: {took:?}, {used} permille",
+        memory / MIB,
+        setup.sources
+    );
     used
 }
 

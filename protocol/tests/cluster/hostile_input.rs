@@ -59,12 +59,7 @@ fn what_cannot_be_read_is_refused_and_said() {
     refuses(&mut world, listed, Vec::new());
     refuses(&mut world, listed, vec![wire::VERSION; wire::LIMIT + 1]);
     let good = wire::encode(&Message::Direct(Direct::Renew {
-        id: MoveId {
-            vm: world.vms[0],
-            source: listed,
-            incarnation: Incarnation(1),
-            attempt: 1,
-        },
+        id: MoveId { vm: world.vms[0], source: listed, incarnation: Incarnation(1), attempt: 1 },
     }));
     for length in 0..good.len() {
         refuses(&mut world, listed, good[..length].to_vec());

@@ -44,8 +44,7 @@ fn the_order_of_replay_does_not_matter() {
     let mut world = warm(&Setup::new(1, 1), 3);
     world.evacuate(0);
     world.run_until(LIMIT, "two things are journalled", |world| world.hosts[0].journal.len() > 1);
-    let mut journal: Vec<(Vec<u8>, Vec<u8>)> =
-        world.hosts[0].journal.clone().into_iter().collect();
+    let mut journal: Vec<(Vec<u8>, Vec<u8>)> = world.hosts[0].journal.clone().into_iter().collect();
     let there: Vec<(String, String)> =
         vec![("a1".into(), "here".into()), ("b1".into(), "there".into())];
     let directory = Directory::new(&there, &[]).expect("a good directory");

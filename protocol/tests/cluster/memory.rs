@@ -10,8 +10,7 @@ use std::time::Duration;
 #[test]
 fn tight_destinations_are_filled_and_never_overfilled() {
     for seed in 0..20 {
-        let mut world =
-            World::new(&Setup { memory: 2200 * MIB, seed, ..Setup::new(3, 3) });
+        let mut world = World::new(&Setup { memory: 2200 * MIB, seed, ..Setup::new(3, 3) });
         for number in 0..18 {
             world.add_vm(number % 3, 340 * MIB, 500_000);
         }

@@ -59,3 +59,21 @@ fn a_receiver_restarts_unheard() {
         finish(&mut world);
     }
 }
+
+/// Nobody claims a slice that another one may have taken over, however the direction is cut.
+#[test]
+fn no_slice_has_two_issuers() {
+    for (from, to) in [(2, 3), (3, 2)] {
+        let mut world = warm(&Setup::new(2, 2), 2);
+        world.cut_one_way(&[from], &[to]);
+        world.check_receivers_although_cut();
+        for round in 0..200 {
+            world.run(Duration::from_millis(100));
+            if round == 110 {
+                world.heal();
+            }
+            let issued = [2, 3].map(|host| world.node(host).issued(world.link));
+            assert!(issued[0] + issued[1] <= 1000, "{issued:?} after {} ms", round * 100);
+        }
+    }
+}

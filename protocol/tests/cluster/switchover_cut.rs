@@ -90,10 +90,7 @@ fn the_whole_source_dies() {
         world.run(Duration::from_secs(20));
         let source = world.hosts[0].id;
         for host in [1, 2] {
-            world.command(
-                host,
-                lifeboat_protocol::command::Command::DeclareDead { node: source },
-            );
+            world.command(host, lifeboat_protocol::command::Command::DeclareDead { node: source });
         }
         world.run(Duration::from_secs(2));
         let vm = world.vms[0];
@@ -107,7 +104,8 @@ fn the_whole_destination_dies() {
     for at in window().step_by(20) {
         let mut world = with_one_vm();
         world.run(Duration::from_millis(at));
-        let to = world.places(world.vms[0]).iter().find(|(host, _)| *host > 0).map(|(host, _)| *host);
+        let to =
+            world.places(world.vms[0]).iter().find(|(host, _)| *host > 0).map(|(host, _)| *host);
         world.kill_host(to.unwrap_or(1));
         world.run(Duration::from_secs(60));
         let vm = world.vms[0];

@@ -1,6 +1,7 @@
 //! Two operators start the same evacuation at once.
 
 use crate::{finish, warm, world::Setup};
+use lifeboat_protocol::{EvacuationId, output::NoticeKind};
 use std::time::Duration;
 
 #[test]
@@ -34,4 +35,18 @@ fn cancelling_the_one_that_moves_leaves_the_other() {
     let id = one.min(other);
     world.command(2, lifeboat_protocol::command::Command::Cancel { id, abort: false });
     finish(&mut world);
+}
+
+/// The one that comes second takes over, being the lower one: what was begun for the first goes on.
+#[test]
+fn taking_over_costs_no_attempt() {
+    let mut world = warm(&Setup::new(3, 3), 9);
+    for (host, id) in [(0, 9), (4, 5)] {
+        let evacuation = world.evacuation(EvacuationId(id));
+        world.command(host, evacuation);
+        world.run(Duration::from_millis(5));
+    }
+    finish(&mut world);
+    let failed = world.notices(NoticeKind::Failed);
+    assert!(failed.is_empty(), "{failed:#?}");
 }

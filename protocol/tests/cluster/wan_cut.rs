@@ -1,6 +1,7 @@
 //! The link between the sites is cut and comes back.
 
 use crate::{finish, warm, world::Setup};
+use lifeboat_protocol::output::NoticeKind;
 use std::time::Duration;
 
 #[test]
@@ -35,5 +36,29 @@ fn a_cut_at_any_time_of_any_length_loses_nothing() {
             world.heal();
             finish(&mut world);
         }
+    }
+}
+
+/// Right after the outage only some of the far hosts are heard: the silence of the others is still
+/// that of the link, and no reason to give up what is on its way to them.
+#[test]
+fn hosts_that_come_back_one_after_the_other_lose_no_move() {
+    for late in [2, 3] {
+        let mut world = warm(&Setup::new(2, 2), 4);
+        world.evacuate(0);
+        world.run(Duration::from_secs(2));
+        let (here, there) = world.sites();
+        world.cut(&here, &there);
+        world.run(Duration::from_secs(10));
+        world.heal();
+        world.cut(&here, &[late]);
+        world.run(Duration::from_secs(1));
+        world.heal();
+        finish(&mut world);
+        let failed = world.notices(NoticeKind::Failed);
+        let asked_in_vain = "does not answer";
+        let given_up: Vec<_> =
+            failed.iter().filter(|notice| !notice.text.contains(asked_in_vain)).collect();
+        assert!(given_up.is_empty(), "{given_up:#?}");
     }
 }

@@ -19,7 +19,8 @@ console_check() {
     local name=${1:?a VM must be named}
     console_print "$name" | tr -d '\r' | awk -v vm="$name" '
         { host = $1; sub(/:$/, "", host) }
-        $2 == "BEAT" {
+        # A guest that moved in the middle of a line left its beginning behind: not a heartbeat.
+        $2 == "BEAT" && NF == 6 && $6 ~ /^written=/ {
             beats++
             ids[$3] = 1
             split($4, tick, "=")

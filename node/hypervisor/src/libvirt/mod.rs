@@ -16,8 +16,8 @@
 //! - With the carrier, libvirt's own keepalive between the hosts must outlast every outage that
 //!   the carrier bridges: set `keepalive_interval` and `keepalive_count` to e.g. 30 and 10 in
 //!   `qemu.conf` (source) and `libvirtd.conf` (destination). For direct migrations 1 and 3 suit.
-//! - The directory of the channels must be writable by the user that QEMU runs as, at the
-//!   destination: give that user's number as [`LibvirtConfig::qemu_uid`].
+//! - QEMU binds sockets in the directory of the channels at the destination: the driver asks
+//!   libvirt which user QEMU runs as, and gives the directory to that user.
 //! - A migration that is given up before the destination's libvirt has answered ends only when
 //!   the carrier closes the sockets.
 //! - Post-copy is not available: libvirt refuses it together with an arrival that waits paused.
@@ -30,6 +30,7 @@ mod events;
 mod link;
 mod migration;
 mod moves;
+mod owner;
 mod pool;
 mod process;
 mod raw;
@@ -57,6 +58,7 @@ use self::{
     events::{Part, Subscribers},
     link::{Link, LinkChange},
     moves::Moves,
+    owner::Owner,
     pool::Pool,
     raw::{DomainEvent, Job},
     state::Side,
@@ -93,10 +95,6 @@ pub struct LibvirtConfig {
     pub run_directory: PathBuf,
     /// Where disks are; shared unless said.
     pub storage: Storage,
-    /// Bytes of the host's memory that VMs must leave free; 512 MiB unless said.
-    pub memory_reserve: u64,
-    /// The user that QEMU runs as, who is given the channels' directory; left alone unless said.
-    pub qemu_uid: Option<u32>,
 }
 
 impl Default for LibvirtConfig {
@@ -106,8 +104,20 @@ impl Default for LibvirtConfig {
             socket: "/run/libvirt/libvirt-sock".into(),
             run_directory: "/run/libvirt/qemu".into(),
             storage: Storage::Shared,
-            memory_reserve: 512 * 1024 * 1024,
-            qemu_uid: None,
+        }
+    }
+}
+
+impl LibvirtConfig {
+    /// The defaults at this URI, and the socket that it names, if it names one.
+    pub fn at(uri: &str) -> Self {
+        let query = uri.split_once('?').map_or("", |(_, query)| query);
+        let named = query.split('&').find_map(|pair| pair.strip_prefix("socket="));
+        let defaults = Self::default();
+        Self {
+            uri: uri.to_owned(),
+            socket: named.map_or(defaults.socket, PathBuf::from),
+            ..defaults
         }
     }
 }
@@ -261,22 +271,24 @@ impl Inner {
         }
     }
 
-    fn prepare_directories(&self, channels: &[Channel]) -> io::Result<()> {
-        for path in migration::bound_by_qemu(channels) {
-            if let Some(directory) = path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-                if self.config.qemu_uid.is_some() {
-                    chown(directory, self.config.qemu_uid, None)?;
-                }
-            }
-            // What an earlier attempt left would make QEMU fail to bind.
-            match fs::symlink_metadata(path) {
-                Ok(left) if left.file_type().is_socket() => fs::remove_file(path)?,
-                _ => {}
+}
+
+/// Makes the directories in which QEMU will bind its sockets, writable for it.
+fn prepare_directories(channels: &[Channel], owner: Option<Owner>) -> io::Result<()> {
+    for path in migration::bound_by_qemu(channels) {
+        if let Some(directory) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            if let Some(Owner { user, group }) = owner {
+                chown(directory, Some(user), Some(group))?;
             }
         }
-        Ok(())
+        // What an earlier attempt left would make QEMU fail to bind.
+        match fs::symlink_metadata(path) {
+            Ok(left) if left.file_type().is_socket() => fs::remove_file(path)?,
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 #[async_trait::async_trait]
@@ -290,15 +302,14 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn capacity(&self) -> Result<HostCapacity, HypervisorError> {
-        let reserve = self.0.config.memory_reserve;
-        let answer = self.0.call("tell the host's capacity", QUICK, move |connection| {
+        let answer = self.0.call("tell the host's capacity", QUICK, |connection| {
             let node = connection.node_info()?;
             let mut taken = 0;
             for domain in connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)? {
                 // A VM that ended since it was listed takes nothing.
                 taken += domain.info().map_or(0, |info| info.max_mem * 1024);
             }
-            let memory_total = (node.memory * 1024).saturating_sub(reserve);
+            let memory_total = node.memory * 1024;
             let memory_free = memory_total.saturating_sub(taken);
             Ok(HostCapacity { memory_total, memory_free, processors: node.cpus })
         });
@@ -346,16 +357,19 @@ impl Hypervisor for LibvirtHypervisor {
     async fn prepare_arrival(&self, vm: VmId, channels: &[Channel]) -> Result<(), HypervisorError> {
         let what = "make ready for an arrival";
         match self.0.look(vm).await? {
-            Copy::Absent | Copy::ShutOff => {}
+            Copy::Absent | Copy::ShutOff | Copy::MovedAway => {}
             present => {
                 return Err(refused(what, format!("this host has a copy already ({present:?})")));
             }
         }
-        let (inner, channels) = (Arc::clone(&self.0), channels.to_vec());
-        let prepared = self.0.pool.run(QUICK, move || inner.prepare_directories(&channels)).await;
-        prepared
-            .map_err(|_| HypervisorError::Timeout { what: what.into(), seconds: QUICK.as_secs() })?
-            .map_err(|error| refused(what, error.to_string()))
+        let channels = channels.to_vec();
+        let prepare = move |connection: &Connect| {
+            let owner = owner::owner(&connection.capabilities()?).map_err(Failure::Refused)?;
+            prepare_directories(&channels, owner).map_err(|error| {
+                Failure::Refused(format!("its sockets' directory cannot be made ready: {error}"))
+            })
+        };
+        self.0.call(what, QUICK, prepare).await
     }
 
     async fn begin(&self, order: MigrationOrder) -> Result<(), HypervisorError> {
@@ -480,8 +494,8 @@ impl Hypervisor for LibvirtHypervisor {
 fn copy_here(domain: &Domain, part: Part) -> Result<Copy, Failure> {
     let (state, reason) = raw::state(domain)?;
     if part.gone && state::side_matters(state, reason) {
-        // libvirt is about to notice.
-        return Ok(Copy::ShutOff);
+        // libvirt is about to notice: it clears up behind the process.
+        return Ok(Copy::MovedAway);
     }
     let side = if !state::side_matters(state, reason) || part.outgoing {
         Side::Source
@@ -530,11 +544,15 @@ fn progress_of(job: &Job) -> Progress {
     }
 }
 
-/// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished.
+/// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or if
+/// it is what remains of one that has moved away.
 fn described(domain: &Domain, storage: Storage) -> Option<(Vm, Option<String>)> {
     let id = id_of(domain)?;
     let name = domain.name().ok()?;
-    let (state, _) = raw::state(domain).ok()?;
+    let (state, reason) = raw::state(domain).ok()?;
+    if state::copy_of(state, reason, Side::Source) == Copy::MovedAway {
+        return None;
+    }
     let info = domain.info().ok()?;
     let xml = domain.xml_desc(0).ok()?;
     let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {

@@ -31,6 +31,8 @@ struct Outgoing {
     attempt: Attempt,
     /// The migration call, or the job that was found, is over.
     ended: bool,
+    /// The guest stands still: for the switchover, or since before the migration.
+    paused: bool,
     /// The process was reported to be gone.
     gone: bool,
 }
@@ -44,7 +46,7 @@ impl Moves {
         }
         tables.last_attempt += 1;
         let attempt = Attempt(tables.last_attempt);
-        tables.outgoing.insert(vm, Outgoing { attempt, ended: false, gone: false });
+        tables.outgoing.insert(vm, Outgoing { attempt, ended: false, paused: false, gone: false });
         Some(attempt)
     }
 
@@ -54,6 +56,23 @@ impl Moves {
         if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.attempt == attempt) {
             tables.outgoing.remove(&vm);
         }
+    }
+
+    /// Notes that the guest stands still.
+    pub(super) fn paused(&self, vm: VmId, attempt: Attempt) {
+        if let Some(outgoing) = self.tables().outgoing.get_mut(&vm)
+            && outgoing.attempt == attempt
+        {
+            outgoing.paused = true;
+        }
+    }
+
+    /// Whether the guest stands still: a process that exits now was given away, or has taken the
+    /// only state of its guest with it; in neither case did the guest itself shut down.
+    pub(super) fn is_paused(&self, vm: VmId, attempt: Attempt) -> bool {
+        let tables = self.tables();
+        let outgoing = tables.outgoing.get(&vm);
+        outgoing.is_some_and(|outgoing| outgoing.attempt == attempt && outgoing.paused)
     }
 
     /// Notes that the migration itself is over, whatever its outcome.
@@ -106,6 +125,13 @@ impl Moves {
         }
         let part = self.part(vm);
         let mut tables = self.tables();
+        if let Some(outgoing) = tables.outgoing.get_mut(&vm) {
+            match event {
+                sys::VIR_DOMAIN_EVENT_SUSPENDED => outgoing.paused = true,
+                sys::VIR_DOMAIN_EVENT_RESUMED => outgoing.paused = false,
+                _ => {}
+            }
+        }
         match event {
             sys::VIR_DOMAIN_EVENT_SUSPENDED if detail == sys::VIR_DOMAIN_EVENT_SUSPENDED_PAUSED => {
                 tables.incoming.remove(&vm);
@@ -161,6 +187,17 @@ mod tests {
         assert!(moves.part(VM).gone);
         moves.lifecycle(VM, 2, 0);
         assert_eq!(moves.part(VM), Part::default());
+    }
+
+    #[test]
+    fn a_guest_that_runs_again_does_not_stand_still() {
+        let moves = Moves::default();
+        let attempt = moves.leave(VM).unwrap();
+        assert!(!moves.is_paused(VM, attempt));
+        moves.lifecycle(VM, 3, 1);
+        assert!(moves.is_paused(VM, attempt));
+        moves.lifecycle(VM, 4, 1);
+        assert!(!moves.is_paused(VM, attempt));
     }
 
     #[test]

@@ -18,9 +18,10 @@ use super::{
     migration::Call,
     moves::Attempt,
     process::Process,
-    state::Side,
+    raw,
+    state::{self, Side},
 };
-use crate::{Copy, HypervisorError, HypervisorEvent, MigrationOrder, VmId};
+use crate::{Copy, HypervisorError, HypervisorEvent, MigrationOrder, RunState, VmId};
 
 const BEGIN: &str = "start a migration";
 /// How long libvirt may take to connect to the destination and to accept.
@@ -46,13 +47,16 @@ async fn start(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), Hyperviso
         return Err(refused(BEGIN, "it is being migrated already"));
     };
     let prepare = move |domain: &Domain| prepare(domain, order.max_downtime_ms);
-    let name = match inner.ask(vm, BEGIN, SLOW, prepare).await {
-        Ok(name) => name,
+    let (name, paused) = match inner.ask(vm, BEGIN, SLOW, prepare).await {
+        Ok(prepared) => prepared,
         Err(error) => {
             inner.moves.stays(vm, attempt);
             return Err(error);
         }
     };
+    if paused {
+        inner.moves.paused(vm, attempt);
+    }
     watch_process(&inner, vm, attempt, &name);
     let mut ended = call.start(inner.config.uri.clone(), vm);
     match timeout(ACCEPTANCE, accepted(&inner, vm, &mut ended)).await {
@@ -75,8 +79,8 @@ async fn start(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), Hyperviso
     }
 }
 
-/// Makes a domain ready to leave; returns its name.
-fn prepare(domain: &Domain, max_downtime_ms: u64) -> Result<String, Failure> {
+/// Makes a domain ready to leave; returns its name, and whether its guest stands still.
+fn prepare(domain: &Domain, max_downtime_ms: u64) -> Result<(String, bool), Failure> {
     if !domain.is_active()? {
         return Err(Failure::Refused("it is shut off: only its definition can be moved".into()));
     }
@@ -87,7 +91,13 @@ fn prepare(domain: &Domain, max_downtime_ms: u64) -> Result<String, Failure> {
         domain.set_autostart(false)?;
     }
     domain.migrate_set_max_downtime(max_downtime_ms.max(1), 0)?;
-    Ok(domain.name()?)
+    identify(domain)
+}
+
+/// A domain's name, and whether its guest stands still.
+fn identify(domain: &Domain) -> Result<(String, bool), Failure> {
+    let (state, _) = raw::state(domain)?;
+    Ok((domain.name()?, state::run_state_of(state) == RunState::Paused))
 }
 
 /// Waits until the migration shows as a job, or has ended already: then with its result.
@@ -139,8 +149,11 @@ pub(super) async fn adopt(inner: Arc<Inner>) {
             Side::Source => {
                 let Some(attempt) = inner.moves.leave(vm) else { continue };
                 tracing::info!(%vm, "adopted a migration that is under way");
-                let name = |domain: &Domain| Ok(domain.name()?);
-                if let Ok(Some(name)) = inner.call_about(vm, "tell a VM's name", SLOW, name).await {
+                let found = inner.call_about(vm, "tell a VM's name", SLOW, identify).await;
+                if let Ok(Some((name, paused))) = found {
+                    if paused {
+                        inner.moves.paused(vm, attempt);
+                    }
                     watch_process(&inner, vm, attempt, &name);
                 }
                 inner.runtime.spawn(wait_for_job(Arc::downgrade(&inner), vm, attempt));
@@ -180,25 +193,27 @@ fn watch_process(inner: &Arc<Inner>, vm: VmId, attempt: Attempt, name: &str) {
     }
 }
 
-/// Tells that the VM is gone as soon as its process is.
+/// Tells that the VM is gone as soon as its process is, if the guest stood still.
 ///
 /// libvirt is not asked: while it clears up behind a QEMU that has exited, which takes it 0.2 s of
 /// the guest's pause, it answers nothing about the domain. Whatever it would say, a guest without
-/// a process does not run.
+/// a process does not run. Where the guest ran to the end, it shut down or its QEMU crashed: then
+/// nothing was given away, and the migration call's own end has everyone look.
 async fn wait_for_exit(inner: Weak<Inner>, vm: VmId, attempt: Attempt, process: Process) {
     if process.exited().await.is_ok()
         && !process.is_replaced()
         && let Some(inner) = inner.upgrade()
+        && inner.moves.is_paused(vm, attempt)
     {
         gone(&inner, vm, attempt);
     }
 }
 
-/// libvirt has stopped the VM: tells that it is gone, if libvirt says so when it is asked, too.
+/// libvirt has stopped the VM: tells that it is gone, if libvirt says that it has moved away.
 ///
 /// Adds to what [`wait_for_exit`] sees only where a process could not be watched.
 pub(super) async fn confirm_stopped(inner: Arc<Inner>, vm: VmId, attempt: Attempt) {
-    if let Ok(Copy::ShutOff | Copy::Absent) = inner.look(vm).await {
+    if let Ok(Copy::MovedAway) = inner.look(vm).await {
         gone(&inner, vm, attempt);
     }
 }

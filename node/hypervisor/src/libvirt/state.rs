@@ -26,9 +26,11 @@ pub(super) fn side_matters(state: u32, reason: u32) -> bool {
 ///
 /// A state that this driver does not know counts as running: whoever believes that nothing runs
 /// may start a second copy. A destination whose post-copy broke off stays `Incoming`: it lacks
-/// pages and cannot run.
+/// pages and cannot run. Only a source is ever shut off as migrated, and only once its migration
+/// has completed; a libvirtd that was restarted has forgotten why a domain is shut off.
 pub(super) fn copy_of(state: u32, reason: u32, side: Side) -> Copy {
     match state {
+        sys::VIR_DOMAIN_SHUTOFF if reason == sys::VIR_DOMAIN_SHUTOFF_MIGRATED => Copy::MovedAway,
         sys::VIR_DOMAIN_SHUTOFF => Copy::ShutOff,
         sys::VIR_DOMAIN_CRASHED => Copy::Paused,
         sys::VIR_DOMAIN_PAUSED => match (reason, side) {
@@ -60,7 +62,7 @@ mod tests {
             // The source, from start to end.
             (1, 1, Side::Source, Copy::Running),
             (3, 2, Side::Source, Copy::Switching),
-            (5, 4, Side::Source, Copy::ShutOff),
+            (5, 4, Side::Source, Copy::MovedAway),
             // The source after a failure: cancelled early, while paused, Finish's reply lost.
             (1, 5, Side::Source, Copy::Running),
             (1, 6, Side::Source, Copy::Running),
@@ -68,6 +70,12 @@ mod tests {
             (3, 11, Side::Destination, Copy::Incoming),
             (3, 2, Side::Destination, Copy::Incoming),
             (3, 1, Side::Destination, Copy::Paused),
+            // Shut off for another reason: unknown, by its guest, destroyed, crashed, failed arrival.
+            (5, 0, Side::Source, Copy::ShutOff),
+            (5, 1, Side::Source, Copy::ShutOff),
+            (5, 2, Side::Source, Copy::ShutOff),
+            (5, 3, Side::Source, Copy::ShutOff),
+            (5, 6, Side::Destination, Copy::ShutOff),
             // Post-copy: under way, and broken off.
             (3, 12, Side::Source, Copy::Switching),
             (3, 13, Side::Source, Copy::Switching),

@@ -87,7 +87,7 @@ async fn a_vm_moves_and_waits_to_be_run(lab: &impl Lab) {
     expect(&mut there, &HypervisorEvent::Arrived(vm)).await;
     expect(&mut here, &HypervisorEvent::SourceGone(vm)).await;
     expect(&mut here, &HypervisorEvent::JobEnded(vm, Ok(()))).await;
-    assert_eq!(source.look(vm).await.expect("it answers"), Copy::ShutOff);
+    assert_eq!(source.look(vm).await.expect("it answers"), Copy::MovedAway);
     assert_eq!(destination.look(vm).await.expect("it answers"), Copy::Paused);
     assert_eq!(source.progress(vm).await.expect("it answers"), None);
 

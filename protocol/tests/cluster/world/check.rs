@@ -60,9 +60,8 @@ impl World {
                 .map(|arrival| memory_needed(&arrival.vm))
                 .sum();
             let used = hypervisor.memory_used();
-            (used + reserved > hypervisor.memory).then(|| {
-                format!("memory: {} has {used} in use and {reserved} reserved", host.name)
-            })
+            (used + reserved > hypervisor.memory)
+                .then(|| format!("memory: {} has {used} in use and {reserved} reserved", host.name))
         })
     }
 

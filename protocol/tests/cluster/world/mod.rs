@@ -125,6 +125,7 @@ enum Event {
     Tell { host: usize, input: Input },
     Answer { host: usize, life: u64, input: Input },
     Lists { host: usize },
+    Figures { host: usize },
     Flow,
     Sample,
     Second,
@@ -321,7 +322,7 @@ impl World {
         one.daemon = Some(node);
         let life = one.life;
         let at = now + self.random.below(20 * MILLISECOND);
-        self.push(at, Event::Lists { host });
+        self.push(at, Event::Figures { host });
         self.push(at, Event::Answer { host, life, input: Input::Wake });
     }
 
@@ -597,8 +598,10 @@ impl World {
             }
             Event::Lists { host } => {
                 self.hosts[host].change_told = true;
-                self.lists(host);
+                let vms = self.hosts[host].hypervisor.list();
+                self.input(host, Input::Vms(vms));
             }
+            Event::Figures { host } => self.tell_figures(host),
             Event::Flow => {
                 self.flow();
                 self.push(self.now + moves::STEP, Event::Flow);
@@ -609,14 +612,15 @@ impl World {
             }
             Event::Second => {
                 for host in 0..self.hosts.len() {
-                    self.lists(host);
+                    self.tell_figures(host);
                 }
                 self.push(self.now + SECOND, Event::Second);
             }
         }
     }
 
-    fn lists(&mut self, host: usize) {
+    /// The hypervisor's list, and the figures that hold it.
+    fn tell_figures(&mut self, host: usize) {
         let hypervisor = &self.hosts[host].hypervisor;
         let sample = HostSample {
             memory_total: hypervisor.memory,
@@ -627,8 +631,8 @@ impl World {
             ..HostSample::default()
         };
         let vms = hypervisor.list();
-        self.input(host, Input::Host(sample));
         self.input(host, Input::Vms(vms));
+        self.input(host, Input::Host(sample));
     }
 
     fn index(&self, id: NodeId) -> usize {

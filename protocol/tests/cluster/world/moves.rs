@@ -54,10 +54,7 @@ impl Move {
     }
 
     fn paused(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Flushing | Stage::Landing { .. } | Stage::Acknowledging { .. }
-        )
+        matches!(self.stage, Stage::Flushing | Stage::Landing { .. } | Stage::Acknowledging { .. })
     }
 }
 
@@ -181,8 +178,7 @@ impl World {
         let total: f64 = demand.values().sum();
         let capacity = self.capacity as f64;
         let squeeze = if total > capacity { capacity / total } else { 1.0 };
-        self.busy_permille_sum += (total.min(capacity) / capacity * 1000.0) as u64;
-        self.flow_steps += 1;
+        let mut moved = 0.0;
         for (host, granted) in demand {
             self.hosts[host].meter.squeezed |= squeeze < 1.0;
             let mut left = granted * squeeze * seconds;
@@ -199,6 +195,7 @@ impl World {
                 weights -= f64::from(one.weight);
                 let bytes = part.min(one.remaining);
                 left -= bytes;
+                moved += bytes;
                 one.sent += bytes;
                 one.remaining -= bytes;
                 if one.stage == Stage::Copying && one.vm.state == RunState::Running {
@@ -210,6 +207,8 @@ impl World {
                 self.hosts[to].meter.arrived += bytes;
             }
         }
+        self.busy_permille_sum += (moved / (capacity * seconds) * 1000.0) as u64;
+        self.flow_steps += 1;
     }
 
     fn advance(&mut self, index: usize) {
@@ -232,10 +231,9 @@ impl World {
         }
         let arrived = self.hosts[to].hypervisor.place(id.vm);
         let opening = matches!(one.stage, Stage::Opening { .. });
-        if !opening && !matches!(one.stage, Stage::Acknowledging { .. }) {
-            if arrived != Some(Place::Incoming) {
-                return self.give_up(index, "the destination's end is gone");
-            }
+        let copying = !opening && !matches!(one.stage, Stage::Acknowledging { .. });
+        if copying && arrived != Some(Place::Incoming) {
+            return self.give_up(index, "the destination's end is gone");
         }
         match one.stage {
             Stage::Opening { until } if now >= until => {

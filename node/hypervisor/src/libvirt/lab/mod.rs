@@ -125,7 +125,7 @@ impl Lab {
                 assert_eq!(self.source.look(vm).await.unwrap(), Copy::Running);
                 assert!(self.source.forget(vm).await.is_err(), "what runs is not forgotten");
             }
-            Copy::ShutOff => {
+            Copy::MovedAway => {
                 assert_eq!(there, Copy::Paused);
                 self.destination.resume(vm).await.unwrap();
                 self.source.forget(vm).await.unwrap();
