@@ -81,6 +81,7 @@ pub struct Arrival {
     downtime_ms: u64,
     lost: bool,
     told_waiting: bool,
+    superseded: bool,
 }
 
 /// What this host can say about itself when it is asked for room.
@@ -160,6 +161,16 @@ impl Arrivals {
                     fx.send(id.source, Direct::Reserved { id, answer: Ok(()) });
                 }
             } else {
+                // A source that restarted has forgotten what never began. That nothing of it has
+                // come is for the hypervisor to say.
+                let forgotten = known.phase == Phase::Expected
+                    && !known.committed
+                    && known.id.source == id.source
+                    && known.id.incarnation < id.incarnation;
+                if forgotten {
+                    known.superseded = true;
+                    fx.out(Output::Look { vm: id.vm });
+                }
                 fx.send(known.id.source, Direct::Ask { id: known.id });
                 let answer = Err("an earlier attempt for this VM is not settled here yet".into());
                 fx.send(id.source, Direct::Reserved { id, answer });
@@ -219,6 +230,7 @@ impl Arrival {
             downtime_ms: 0,
             lost: false,
             told_waiting: false,
+            superseded: false,
         }
     }
 
@@ -402,7 +414,8 @@ impl Arrival {
                 self.settle(now, fx);
             }
             (Phase::Expected | Phase::Preparing, Copy::Absent)
-                if !self.committed && now.since(self.renewed_at) > config.reservation =>
+                if !self.committed
+                    && (self.superseded || now.since(self.renewed_at) > config.reservation) =>
             {
                 fx.out(Output::CloseMove { id });
                 fx.erase(&self.key());

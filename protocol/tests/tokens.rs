@@ -306,8 +306,42 @@ fn exchange(table: &mut Table) {
     table.check();
 }
 
+/// Found by [`conservation`]: a grant within what was handed on outlived it.
+#[test]
+fn a_grant_within_what_was_handed_on_needs_room_after_it() {
+    let mut table = settled(&[0; SENDERS + ISSUERS]);
+    let steps = [
+        Step::Pass { pulses: 2 },
+        Step::Arrive { back: 3, at: 0 },
+        Step::HandOn { from: 0, to: 2 },
+        Step::Arrive { back: 1, at: 0 },
+        Step::Arrive { back: 2, at: 0 },
+        Step::Speak { sender: 0 },
+        Step::Speak { sender: 0 },
+        Step::Arrive { back: 0, at: 4 },
+        Step::Want { tokens: [0, 0, 3] },
+        Step::Pass { pulses: 2 },
+        Step::Arrive { back: 4, at: 2 },
+        Step::TakeHandOn { back: 0 },
+        Step::Pass { pulses: 5 },
+        Step::Pass { pulses: 6 },
+        Step::Pass { pulses: 1 },
+        Step::Pass { pulses: 3 },
+    ];
+    for step in &steps {
+        table.play(step);
+        table.check();
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases in every run: what fails fails again. Another seed is another sweep.
+    #![proptest_config(ProptestConfig {
+        cases: 1500,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(2026),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn conservation(
@@ -376,4 +410,21 @@ fn slices_move_only_with_their_issuer() {
     }
     assert_eq!(slices::tokens_in(u64::MAX), 1000);
     assert_eq!(slices::issuer_of(LINK, 0, std::iter::empty()), None);
+}
+
+#[test]
+fn whoever_has_handed_on_receives_nothing_of_the_same_issuer() {
+    let mut table = settled(&[0; SENDERS + ISSUERS]);
+    table.want(&[500, 500, 0]);
+    for _ in 0..20 {
+        exchange(&mut table);
+    }
+    table.hand_on(1, 2);
+    table.hand_on(0, 1);
+    for back in 0..table.handed.len() {
+        table.play(&Step::TakeHandOn { back });
+    }
+    let held: Vec<u16> =
+        table.players[..SENDERS].iter().map(|player| player.usable(table.now)).collect();
+    assert_eq!(held, [0, 0, 500]);
 }

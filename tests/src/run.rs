@@ -1,6 +1,6 @@
 //! Running one test in a world of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
@@ -23,15 +23,20 @@ pub fn run(sketch: Sketch, test: impl AsyncFnOnce(&mut World) -> anyhow::Result<
         .expect("a runtime can be had");
     runtime.block_on(async {
         let _turn = TURN.lock().await;
+        let began = Instant::now();
         let directory = tempfile::Builder::new().prefix("lb-").tempdir_in("/tmp");
         let directory = directory.expect("a directory can be made in /tmp");
         let mut failure = match World::start(sketch, directory.path()).await {
             Err(error) => Some(error),
-            Ok(mut world) => match tokio::time::timeout(WITHIN, test(&mut world)).await {
-                Err(_) => Some(anyhow::anyhow!("the test took longer than {WITHIN:?}")),
-                Ok(outcome) => outcome.and_then(|()| world.ran_never_twice()).err(),
-            },
+            Ok(mut world) => {
+                println!("  up after {:.1} s", began.elapsed().as_secs_f64());
+                match tokio::time::timeout(WITHIN, test(&mut world)).await {
+                    Err(_) => Some(anyhow::anyhow!("the test took longer than {WITHIN:?}")),
+                    Ok(outcome) => outcome.and_then(|()| world.ran_never_twice()).err(),
+                }
+            }
         };
+        println!("  over after {:.1} s", began.elapsed().as_secs_f64());
         let troubles = logs::troubles(directory.path());
         if failure.is_none() && !troubles.is_empty() {
             failure = Some(anyhow::anyhow!("panics or alarms:\n{}", troubles.join("\n")));
@@ -40,7 +45,7 @@ pub fn run(sketch: Sketch, test: impl AsyncFnOnce(&mut World) -> anyhow::Result<
             println!("  warned {times} x: {warning}");
         }
         if let Some(error) = failure {
-            panic!("{error:?}\nall logs are kept in {}", directory.keep().display());
+            panic!("{error:#}\nall logs are kept in {}", directory.keep().display());
         }
     });
 }

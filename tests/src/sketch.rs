@@ -30,7 +30,7 @@ impl Default for Sketch {
         Self {
             sources: 2,
             destinations: 2,
-            vms: vec![32; 6],
+            vms: vec![24; 6],
             dirty_rate: 256 << 10,
             memory: 1024,
             capacity: 200,

@@ -123,6 +123,12 @@ impl Traffic {
         ends.map_or(0, |((_, first), (_, last))| last - first)
     }
 
+    /// What was carried so far, against what the link could have carried in that time.
+    pub fn share_used(&self, time: Duration) -> f64 {
+        let bytes = u32::try_from(self.bytes()).map_or(f64::MAX, f64::from);
+        bytes / (self.capacity * time.as_secs_f64())
+    }
+
     /// The longest time in which the link carried less than a twentieth of its capacity, up to
     /// when it was last in use.
     pub fn longest_gap(&self) -> Gap {

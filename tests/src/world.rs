@@ -14,11 +14,7 @@ use lifeboat::{
 };
 use lifeboat_sim_net::live::{hypervisor::protocol::State, wan::protocol::Request as WanRequest};
 
-use crate::{
-    Flow, Sketch, Traffic, program, until,
-    vms::Birth,
-    witness::Witness,
-};
+use crate::{Flow, Sketch, Traffic, program, until, vms::Birth, witness::Witness};
 
 /// A running cluster. Dropping it ends all of its processes.
 #[derive(Debug)]
@@ -86,7 +82,8 @@ impl World {
     pub async fn tokens_can_be_granted(&self) -> anyhow::Result<()> {
         until("all tokens have an issuer", Duration::from_secs(20), async || {
             let status = self.status("b1").await?;
-            let link = status.links.iter().find(|link| link.name == "a>b").context("no link a>b")?;
+            let link =
+                status.links.iter().find(|link| link.name == "a>b").context("no link a>b")?;
             let issued: u16 = link.issuers.iter().map(|issuer| issuer.tokens).sum();
             Ok((issued == 1000).then_some(()))
         })
@@ -215,7 +212,8 @@ impl World {
     pub async fn told(&self, host: &str, kind: &str, words: &[&str]) -> anyhow::Result<EventInfo> {
         let what = format!("{host} tells an event of kind {kind} with {words:?}");
         until(&what, Duration::from_secs(20), async || {
-            let events = self.events(host).await?;
+            // It may just be starting.
+            let events = self.events(host).await.unwrap_or_default();
             Ok(events.into_iter().find(|event| {
                 event.kind == kind && words.iter().all(|word| event.text.contains(word))
             }))
@@ -241,6 +239,11 @@ impl World {
         let request = WanRequest::Heal { from: None, to: None, one_way: false };
         self.cluster.ask_wan::<serde_json::Value>(&request).await?;
         Ok(())
+    }
+
+    /// What the WAN carries in each direction, in Mbit/s.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// Watches what the WAN carries, from now on.

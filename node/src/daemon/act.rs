@@ -215,8 +215,7 @@ impl Means {
         }
         let there = convert::hypervisor_id(id.vm);
         let copy_storage = self.copy_storage && vm.disk > 0;
-        let channels =
-            self.hypervisor.destination_channels(&self.moves_dir, there, copy_storage);
+        let channels = self.hypervisor.destination_channels(&self.moves_dir, there, copy_storage);
         let prepared = self.hypervisor.prepare_arrival(there, &channels).await;
         prepared.map_err(|error| error.to_string())?;
         if self.direct {

@@ -86,12 +86,7 @@ impl Daemon {
             carrier_up: self.carrier_up,
             hosts: self.node.nodes_view(now).into_iter().map(host_info).collect(),
             links: self.node.links_view(now).into_iter().map(link_info).collect(),
-            evacuations: self
-                .node
-                .evacuations_view(now)
-                .into_iter()
-                .map(evacuation_info)
-                .collect(),
+            evacuations: self.node.evacuations_view(now).into_iter().map(evacuation_info).collect(),
         }
     }
 
@@ -221,12 +216,11 @@ impl Daemon {
         let now = clock::now();
         let views = self.node.evacuations_view(now);
         let view = match id {
-            Some(id) => views
-                .into_iter()
-                .find(|view| view.id.to_string() == id)
-                .ok_or_else(|| {
+            Some(id) => {
+                views.into_iter().find(|view| view.id.to_string() == id).ok_or_else(|| {
                     format!("there is no evacuation {id}; `lifeboat status` lists them")
-                })?,
+                })?
+            }
             None => views.into_iter().next_back().ok_or("no evacuation has been started yet")?,
         };
         let arrived: Vec<Arrived> =
@@ -261,21 +255,19 @@ impl Daemon {
     fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {
         self.node.directory().link(link.id).is_some_and(|entry| {
             let from = self.node.directory().site_name(entry.from);
-            let sources = self.config.nodes.iter().filter(|node| {
-                view.from.contains(&node.site) || view.from.contains(&node.name)
-            });
+            let sources =
+                self.config.nodes.iter().filter(|node| {
+                    view.from.contains(&node.site) || view.from.contains(&node.name)
+                });
             sources.into_iter().any(|node| node.site == from)
-                && entry.to.iter().any(|to| {
-                    view.to.contains(&self.node.directory().site_name(*to))
-                })
+                && entry.to.iter().any(|to| view.to.contains(&self.node.directory().site_name(*to)))
         })
     }
 
     /// The capacity that bounds rest on: the configured ceiling where there is one.
     fn capacity(&self, links: &[LinkView]) -> (u64, &'static str) {
-        let ceiling = |link: &LinkView| {
-            self.node.directory().link(link.id).and_then(|entry| entry.ceiling)
-        };
+        let ceiling =
+            |link: &LinkView| self.node.directory().link(link.id).and_then(|entry| entry.ceiling);
         let configured: Option<Vec<BytesPerSec>> = links.iter().map(ceiling).collect();
         match configured.filter(|all| !all.is_empty()) {
             Some(all) => (all.iter().map(|rate| rate.0).sum(), "configured"),

@@ -9,7 +9,11 @@ use lifeboat_protocol::vm::precopy_time;
 use crate::api::{Arrived, Measures};
 
 /// Measures `arrived` against a link of `capacity` bytes per second. `None` without arrivals.
-pub(crate) fn measures(arrived: &[Arrived], capacity: u64, capacity_from: &str) -> Option<Measures> {
+pub(crate) fn measures(
+    arrived: &[Arrived],
+    capacity: u64,
+    capacity_from: &str,
+) -> Option<Measures> {
     let count = u64::try_from(arrived.len()).ok().filter(|count| *count > 0)?;
     let mean = |of: &dyn Fn(&Arrived) -> u64| arrived.iter().map(of).sum::<u64>() / count;
     let alone = |one: &Arrived| -> u64 {

@@ -19,7 +19,7 @@ use lifeboat_carrier::{LimitedBy, SetShare, Status};
 use lifeboat_hypervisor::HypervisorEvent;
 use lifeboat_protocol::{
     Input, LinkId, MoveId, Node, NodeId, Output, VmId,
-    input::{DepartureEvent, ArrivalEvent, LinkSample},
+    input::{ArrivalEvent, DepartureEvent, LinkSample},
     message::HeldBack,
     output::{Notice, NoticeKind},
     units::BytesPerSec,
@@ -143,11 +143,8 @@ impl Daemon {
             }
             Output::Grant { link, rate, until } => {
                 let name = self.link_name(link);
-                let share = SetShare {
-                    link: name,
-                    rate_bytes_per_sec: rate.0,
-                    valid_until_ns: until.0,
-                };
+                let share =
+                    SetShare { link: name, rate_bytes_per_sec: rate.0, valid_until_ns: until.0 };
                 let carrier = &self.carrier;
                 let sender = self.shares.entry(link).or_insert_with(|| start::shares(carrier));
                 sender.send_replace(Some(share));
@@ -331,11 +328,21 @@ impl Daemon {
                     self.handle(Input::Departure(id, DepartureEvent::CarrierClosed(reason)));
                 }
             }
-            CarrierNews::Stranger { peer, address } => self.notice(
+            CarrierNews::Stranger { peer, address } => self.carrier_refused(&peer, &address),
+            CarrierNews::Status(status) => self.carrier_status(&status),
+        }
+    }
+
+    fn carrier_refused(&mut self, peer: &str, address: &str) {
+        let config = Arc::clone(&self.config);
+        let listed = config.nodes.iter().find(|node| node.peer.to_string() == peer);
+        match listed {
+            // It was on its way when the move ended or the carrier was restarted.
+            Some(node) => info!(node = node.name, "a move that is not expected here was refused"),
+            None => self.notice(
                 NoticeKind::Rejected,
                 format!("a stranger was refused by the carrier: {peer} at {address}"),
             ),
-            CarrierNews::Status(status) => self.carrier_status(&status),
         }
     }
 
@@ -370,9 +377,8 @@ impl Daemon {
         for peer in &status.received {
             let from = self.endpoints.iter().find(|(_, one)| one.peer == peer.from_peer);
             let from = from.and_then(|(node, _)| self.node.directory().site_of(*node));
-            let link = from.zip(site).and_then(|(from, to)| {
-                self.node.directory().link_between(from, to)
-            });
+            let link =
+                from.zip(site).and_then(|(from, to)| self.node.directory().link_between(from, to));
             let Some(link) = link else { continue };
             let name = format!("arrived {}", peer.from_peer);
             let rate = self.rates.per_second(name, status.at_ns, peer.wire_received_bytes);

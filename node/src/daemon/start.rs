@@ -152,9 +152,10 @@ fn make_private(directory: &Path) -> anyhow::Result<()> {
 fn open_journal(path: &Path) -> anyhow::Result<(Journal, Incarnation, Vec<journal::Record>)> {
     let mut journal = Journal::open(path)?;
     let mut records = journal.load()?;
-    let former = records.iter().find(|(key, _)| key == LIVES).and_then(|(_, value)| {
-        Some(u64::from_be_bytes(value.as_slice().try_into().ok()?))
-    });
+    let former = records
+        .iter()
+        .find(|(key, _)| key == LIVES)
+        .and_then(|(_, value)| Some(u64::from_be_bytes(value.as_slice().try_into().ok()?)));
     records.retain(|(key, _)| key != LIVES);
     // Seconds since 1970 keep lives apart even if a journal is lost; they decide nothing else.
     let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -175,8 +176,7 @@ fn hypervisor(config: &Config) -> anyhow::Result<Arc<dyn Hypervisor>> {
 #[cfg(feature = "libvirt")]
 fn libvirt(config: &Config, uri: &str) -> anyhow::Result<Arc<dyn Hypervisor>> {
     use lifeboat_hypervisor::libvirt::{LibvirtConfig, LibvirtHypervisor, Storage};
-    let storage =
-        if config.hypervisor.copy_storage { Storage::Local } else { Storage::Shared };
+    let storage = if config.hypervisor.copy_storage { Storage::Local } else { Storage::Shared };
     Ok(LibvirtHypervisor::connect(LibvirtConfig { storage, ..LibvirtConfig::at(uri) }))
 }
 
@@ -213,9 +213,7 @@ pub(super) fn directory(config: &Config) -> Result<Directory, String> {
             from: link.from.clone(),
             to: link.to.clone(),
             ceiling: link.ceiling.map(|rate| BytesPerSec(rate.bytes_per_sec())),
-            initial: link
-                .initial
-                .map_or(DEFAULT_INITIAL, |rate| BytesPerSec(rate.bytes_per_sec())),
+            initial: link.initial.map_or(DEFAULT_INITIAL, |rate| BytesPerSec(rate.bytes_per_sec())),
             reserve_permille: link.reserve.get(),
         })
         .collect();

@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lifeboat_hypervisor::{Hypervisor, HypervisorEvent};
-use lifeboat_protocol::{
-    Input,
-    input::HostSample,
-    units::BytesPerSec,
-};
+use lifeboat_protocol::{Input, input::HostSample, units::BytesPerSec};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::convert;
@@ -56,7 +52,11 @@ async fn look(
     figures: &mut HostFigures,
     inputs: &UnboundedSender<Input>,
 ) -> bool {
-    let listed = async { Ok((hypervisor.capacity().await?, hypervisor.vms().await?)) };
+    // The figures are read after the list, so that they hold everything that is listed.
+    let listed = async {
+        let vms = hypervisor.vms().await?;
+        Ok((hypervisor.capacity().await?, vms))
+    };
     let found: Result<_, lifeboat_hypervisor::HypervisorError> = listed.await;
     let (capacity, vms) = match found {
         Ok(found) => found,
@@ -80,5 +80,5 @@ async fn look(
     };
     let copy_storage = config.hypervisor.copy_storage;
     let vms = vms.into_iter().map(|vm| convert::vm(vm, copy_storage)).collect();
-    inputs.send(Input::Host(sample)).is_ok() && inputs.send(Input::Vms(vms)).is_ok()
+    inputs.send(Input::Vms(vms)).is_ok() && inputs.send(Input::Host(sample)).is_ok()
 }

@@ -107,7 +107,7 @@ async fn play(
     wait_until_the_link_is_issued(&cluster).await?;
     let before = verdict::before(&cluster).await?;
     let mut show = Show::start(options, guests, screen, &cluster).await?;
-    let ending = show.to_the_end(&mut cluster).await;
+    let ending = show.look_on(&mut cluster).await;
     show.screen.close();
     let is_over = ending?;
     let wan_after = forwarded(&cluster).await?;
@@ -248,7 +248,7 @@ impl Show {
     }
 
     /// Looks on until all is over, or takes too long; whether it is over.
-    async fn to_the_end(&mut self, cluster: &mut Cluster) -> anyhow::Result<bool> {
+    async fn look_on(&mut self, cluster: &mut Cluster) -> anyhow::Result<bool> {
         let mut ticks = interval(SHOW_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut settled_since: Option<Instant> = None;

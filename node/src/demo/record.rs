@@ -209,7 +209,7 @@ mod tests {
     fn idle_is_what_hardly_flows_while_vms_wait() {
         let mut record = record();
         record.setting.capacity_bytes_per_sec = 1000;
-        record.vms.iter_mut().for_each(|vm| vm.paused_at_ms = Some(600));
+        record.vms.iter_mut().for_each(|vm| vm.paused_at_ms = Some(500));
         record.link = link(&[0, 900, 50, 0, 900, 0, 0, 0, 0]);
         assert_eq!(record.longest_below_ms(10, 0), 200);
         assert_eq!(record.longest_below_ms(10, 350), 50);

@@ -19,7 +19,7 @@ use crate::{
 /// How often a reservation in use is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long a destination may take to answer before another one is tried.
-const RESERVE_WITHIN: Duration = Duration::from_secs(6);
+const RESERVE_WITHIN: Duration = Duration::from_millis(2500);
 /// How long the hypervisor may take to start a migration before it is looked at.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// Time between two looks while an outcome is open.

@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use super::{KnownInventory, Node};
+use super::{KnownInventory, NOT_ANSWERED_YET, Node};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
@@ -36,7 +36,8 @@ impl Node {
             }
             Input::Vms(vms) => self.listed(vms, fx),
             Input::HypervisorDown(reason) => {
-                if self.hypervisor_down.is_none() {
+                let before = self.hypervisor_down.as_deref();
+                if before.is_none_or(|before| before == NOT_ANSWERED_YET) {
                     fx.notice(
                         NoticeKind::Member,
                         format!("the hypervisor here does not answer ({reason}); waiting for it"),
@@ -484,6 +485,7 @@ impl Node {
         let Some(departure) = self.departures.get(vm) else { return };
         let (to, evacuation, name) =
             (departure.to, departure.evacuation, departure.vm.name.clone());
+        let begun = departure.begun();
         let telling = matches!(departure.phase, crate::departures::Phase::Kept { .. });
         if !telling || reason.is_empty() {
             self.departures.remove(vm);
@@ -493,7 +495,9 @@ impl Node {
         }
         let setback = self.setbacks.entry(vm).or_default();
         setback.failures += 1;
-        let pause = self.config.retry * (1 << (setback.failures - 1).min(5));
+        // What never began has cost nothing: it is tried again soon, somewhere else if it can be.
+        let doublings = if begun { (setback.failures - 1).min(5) } else { 0 };
+        let pause = self.config.retry * (1 << doublings);
         setback.not_before = now + pause.min(core::time::Duration::from_secs(30));
         setback.refused.insert(to, now + core::time::Duration::from_secs(5));
         let text = format!(

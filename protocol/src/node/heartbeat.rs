@@ -169,7 +169,9 @@ impl Node {
                 let leaves = self.evacuations.covering(self.me, self.site).is_some();
                 let (state, remaining) = match departure {
                     Some(departure) => (departure.state(now), departure.remaining()),
-                    None if leaves && self.setbacks.contains_key(&vm.id) => {
+                    None if leaves
+                        && self.setbacks.get(&vm.id).is_some_and(|one| one.not_before > now) =>
+                    {
                         (VmState::Failed, vm.bytes())
                     }
                     None if leaves => (VmState::Queued, vm.bytes()),

@@ -39,6 +39,8 @@ use crate::{
 
 /// Longest time between two wake-ups.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// Why the hypervisor counts as down from the start until it has answered once.
+const NOT_ANSWERED_YET: &str = "it has not answered yet";
 
 /// What another node last said of its VMs.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +90,7 @@ pub struct Node {
     pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
     pub(crate) leaving: bool,
+    pub(crate) started_at: Instant,
     attempt: u64,
     heartbeat_number: u64,
     heartbeat_at: Instant,
@@ -95,7 +98,6 @@ pub struct Node {
     inventory_version: u64,
     inventory_at: Instant,
     inventory_sent: Vec<InventoryVm>,
-    pub(crate) started_at: Instant,
     ticked_at: Instant,
     persists: u64,
     durable: u64,
@@ -133,7 +135,7 @@ impl Node {
             samples: BTreeMap::new(),
             granted: BTreeMap::new(),
             host: HostSample::default(),
-            hypervisor_down: Some("it has not answered yet".into()),
+            hypervisor_down: Some(NOT_ANSWERED_YET.into()),
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             given_away: BTreeMap::new(),
@@ -144,6 +146,7 @@ impl Node {
             inventories: BTreeMap::new(),
             liveness: BTreeMap::new(),
             leaving: false,
+            started_at: now,
             attempt: 0,
             heartbeat_number: 0,
             heartbeat_at: Instant::default(),
@@ -151,7 +154,6 @@ impl Node {
             inventory_version: 0,
             inventory_at: Instant::default(),
             inventory_sent: Vec::new(),
-            started_at: now,
             ticked_at: now,
             persists: 0,
             durable: 0,

@@ -7,6 +7,7 @@ use crate::{
     arrivals::memory_needed,
     evacuation::Known,
     ids::{LinkId, NodeId},
+    membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
     time::Instant,
@@ -75,9 +76,8 @@ impl Node {
                 refuse("it stands in this very site".into());
                 continue;
             };
-            let Some(peer) =
-                self.membership.peer(node).filter(|_| self.membership.is_up(now, node))
-            else {
+            let alive = self.membership.liveness(now, node) == Liveness::Alive;
+            let Some(peer) = self.membership.peer(node).filter(|_| alive) else {
                 refuse("it is not heard".into());
                 continue;
             };
@@ -202,6 +202,10 @@ impl Node {
     /// Says once for each VM why it cannot go.
     pub(super) fn tell_stuck(&mut self, now: Instant, fx: &mut crate::effects::Effects) {
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
+        // Nobody can be known to be missing before they had the time to be heard.
+        if now.since(self.started_at) < self.config.dead_after {
+            return;
+        }
         let id = evacuation.record.id;
         let stuck: Vec<(crate::ids::VmId, String, Vec<String>)> = self
             .vms
@@ -214,9 +218,7 @@ impl Node {
             .collect();
         for (vm, name, reasons) in stuck {
             let text = format!("{name} cannot go now: {}", reasons.join("; "));
-            let setback = self.setbacks.entry(vm).or_default();
-            setback.not_before = now + self.config.retry;
-            setback.reason = reasons.join("; ");
+            self.setbacks.entry(vm).or_default().reason = reasons.join("; ");
             fx.vm_notice(NoticeKind::Failed, vm, id, text);
         }
     }

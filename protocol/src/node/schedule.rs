@@ -11,6 +11,7 @@ use crate::{
     effects::Effects,
     evacuation::State,
     ids::{LinkId, MoveId, NodeId, VmId},
+    membership::Liveness,
     message::{Direct, Stage},
     order::{Contender, common_order},
     output::{NoticeKind, Output},
@@ -31,7 +32,12 @@ impl Node {
     /// Everyone who wants a link, in the common order.
     pub(crate) fn order(&self, now: Instant, link: LinkId) -> Vec<Contender> {
         let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-        let others = self.membership.up(now).flat_map(|(source, peer)| {
+        // Who has fallen silent gets nothing new: the next in order does not wait for its death.
+        let heard = self
+            .membership
+            .up(now)
+            .filter(|(node, _)| self.membership.liveness(now, *node) == Liveness::Alive);
+        let others = heard.flat_map(|(source, peer)| {
             peer.heartbeat.queue.head.iter().map(move |vm| Contender { source, vm: *vm })
         });
         let own = self.heads(now).into_iter().map(|vm| Contender { source: self.me, vm });

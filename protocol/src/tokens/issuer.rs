@@ -145,7 +145,10 @@ impl Issuer {
                 self.ledger.lives(target.sender, peer.heartbeat.incarnation);
             }
         }
-        let mut out = self.ledger.total();
+        // What was handed on comes back to its giver when it has run out: a grant must have room
+        // both now and then.
+        let mut room_now = own.saturating_sub(self.ledger.total());
+        let mut room_then = own.saturating_sub(self.ledger.total_granted());
         let version = self.table.version + 1;
         let mut entries = Vec::new();
         for target in targets {
@@ -155,15 +158,16 @@ impl Issuer {
                 continue;
             };
             let want = wanted.get(&sender).copied().unwrap_or(0);
-            let already = self.ledger.out(sender);
-            let more = want.saturating_sub(already).min(own.saturating_sub(out));
+            let (out, granted) = (self.ledger.out(sender), self.ledger.granted(sender));
+            let most = out.saturating_add(room_now).min(granted.saturating_add(room_then));
             // Overcommitted (slices were lost): nobody is renewed beyond what is ours.
             let room = own.saturating_sub(entries.iter().map(|entry: &Entry| entry.tokens).sum());
-            let tokens = want.min(already.saturating_add(more)).min(room);
+            let tokens = want.min(most).min(room);
             if tokens == 0 {
                 continue;
             }
-            out = out.saturating_add(more);
+            room_now = room_now.saturating_sub(tokens.saturating_sub(out));
+            room_then = room_then.saturating_sub(tokens.saturating_sub(granted));
             entries.push(Entry {
                 sender,
                 incarnation: peer.heartbeat.incarnation,

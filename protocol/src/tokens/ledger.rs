@@ -84,13 +84,21 @@ impl Ledger {
         now.chain(self.former.iter().map(|out| out.tokens)).fold(0, u16::saturating_add)
     }
 
-    /// The most that this life of `sender` may be using.
+    /// The most that all senders together may be using once what was handed on has run out.
+    pub fn total_granted(&self) -> u16 {
+        let now = self.grants.keys().map(|sender| self.granted(*sender));
+        now.chain(self.former.iter().map(|out| out.tokens)).fold(0, u16::saturating_add)
+    }
+
+    /// The most that this life of `sender` was granted by this issuer and may still go by.
+    pub fn granted(&self, sender: NodeId) -> u16 {
+        let grants = self.grants.get(&sender);
+        grants.and_then(|grants| grants.iter().map(|out| out.tokens).max()).unwrap_or(0)
+    }
+
+    /// The most that this life of `sender` may be using, what was handed to it included.
     pub fn out(&self, sender: NodeId) -> u16 {
-        let granted = self
-            .grants
-            .get(&sender)
-            .and_then(|grants| grants.iter().map(|out| out.tokens).max())
-            .unwrap_or(0);
+        let granted = self.granted(sender);
         let handed = self
             .handed
             .iter()

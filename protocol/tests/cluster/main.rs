@@ -6,6 +6,7 @@ mod destination_dies;
 mod hand_on;
 mod holder_killed_and_restarted;
 mod hostile_input;
+mod hypervisor_down;
 mod initiator_killed;
 mod inventory;
 mod issuer_killed_and_restarted;

@@ -8,7 +8,7 @@ use lifeboat_tests::{Sketch, run, until};
 
 #[test]
 fn running_moves_are_given_up_and_their_vms_run_on() {
-    let sketch = Sketch { vms: vec![64; 4], capacity: 100, ..Sketch::default() };
+    let sketch = Sketch { vms: vec![48; 3], capacity: 100, ..Sketch::default() };
     run(sketch, async |world| {
         let first = world.evacuate("a1").await?;
         let flow = world.flowing(4 << 20).await?;

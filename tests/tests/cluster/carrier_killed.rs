@@ -6,7 +6,7 @@ use anyhow::ensure;
 use lifeboat_tests::{Sketch, World, run};
 
 fn sketch() -> Sketch {
-    Sketch { vms: vec![64, 32, 32, 32], capacity: 100, ..Sketch::default() }
+    Sketch { vms: vec![48, 24, 24], capacity: 100, ..Sketch::default() }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use lifeboat_tests::{Sketch, run, until};
 
 #[test]
 fn the_vm_stays_at_its_source_and_arrives_elsewhere() {
-    let sketch = Sketch { vms: vec![64, 48, 32, 32], capacity: 100, ..Sketch::default() };
+    let sketch = Sketch { vms: vec![48, 32, 24, 24], capacity: 100, ..Sketch::default() };
     run(sketch, async |world| {
         world.tokens_can_be_granted().await?;
         let traffic = world.watch_traffic();
@@ -27,7 +27,8 @@ fn the_vm_stays_at_its_source_and_arrives_elsewhere() {
         ensure!(gap.lasted < 20.0, "{gap}");
         until("the dead host is seen as dead", Duration::from_secs(10), async || {
             let status = world.status("a1").await?;
-            let dead = |host: &lifeboat::api::HostInfo| host.name == flow.to && host.state == "dead";
+            let dead =
+                |host: &lifeboat::api::HostInfo| host.name == flow.to && host.state == "dead";
             Ok(status.hosts.iter().any(dead).then_some(()))
         })
         .await

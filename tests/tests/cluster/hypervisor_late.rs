@@ -23,7 +23,8 @@ fn it_says_so_and_goes_on_when_it_comes() {
         until("the VMs say why they wait", Duration::from_secs(20), async || {
             let vms: Vec<lifeboat::api::VmInfo> =
                 world.cluster().ask("a1", &lifeboat::api::Request::Vms).await?;
-            let waits = |vm: &lifeboat::api::VmInfo| vm.reasons.iter().any(|why| why.contains("b1"));
+            let waits =
+                |vm: &lifeboat::api::VmInfo| vm.reasons.iter().any(|why| why.contains("b1"));
             Ok((!vms.is_empty() && vms.iter().all(waits)).then_some(()))
         })
         .await?;

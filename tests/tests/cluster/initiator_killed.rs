@@ -7,7 +7,7 @@ use lifeboat_tests::{Sketch, run, until};
 
 #[test]
 fn the_rest_goes_on_and_its_own_vms_leave_once_it_is_back() {
-    let sketch = Sketch { sources: 3, vms: vec![32; 6], capacity: 100, ..Sketch::default() };
+    let sketch = Sketch { sources: 3, capacity: 100, ..Sketch::default() };
     run(sketch, async |world| {
         world.tokens_can_be_granted().await?;
         let traffic = world.watch_traffic();

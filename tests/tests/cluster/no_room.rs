@@ -21,15 +21,18 @@ fn the_plan_tells_all_reasons_and_the_rest_goes() {
         for host in ["b1", "b2"] {
             world.fill(host, 64).await?;
         }
-        let plan = until("the plan sees that memory is short", Duration::from_secs(10), async || {
-            let plan: PlanInfo = world.cluster().ask("a1", &Request::Plan(terms(&["a"]))).await?;
-            let large = plan.vms.iter().find(|vm| vm.name == "vm-1").context("vm-1 is missing")?;
-            Ok((!large.reasons.is_empty()).then_some(plan))
-        })
-        .await?;
+        let plan =
+            until("the plan sees that memory is short", Duration::from_secs(10), async || {
+                let plan: PlanInfo =
+                    world.cluster().ask("a1", &Request::Plan(terms(&["a"]))).await?;
+                let large =
+                    plan.vms.iter().find(|vm| vm.name == "vm-1").context("vm-1 is missing")?;
+                Ok((!large.reasons.is_empty()).then_some(plan))
+            })
+            .await?;
         let large = plan.vms.iter().find(|vm| vm.name == "vm-1").context("vm-1 is missing")?;
         let all = large.reasons.join("\n");
-        for words in ["b1: ", "b2: ", "MiB are free", "b3: it is not heard"] {
+        for words in ["b1: ", "b2: ", "MiB would be free", "b3: it is not heard"] {
             ensure!(all.contains(words), "{words:?} is not among:\n{all}");
         }
         ensure!(large.to.is_none() && plan.vms.iter().filter(|vm| vm.to.is_some()).count() == 2);

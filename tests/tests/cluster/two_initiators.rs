@@ -34,10 +34,8 @@ fn the_same_terms_become_one() {
 #[test]
 fn a_host_and_its_site_do_not_hinder_each_other() {
     run(Sketch::default(), async |world| {
-        let (_, site) = tokio::try_join!(
-            world.evacuate_from("b1", "a1"),
-            world.evacuate_from("a2", "a")
-        )?;
+        let (_, site) =
+            tokio::try_join!(world.evacuate_from("b1", "a1"), world.evacuate_from("a2", "a"))?;
         world.all_arrive_intact(Duration::from_secs(60)).await?;
         world.done("b2", &site, Duration::from_secs(10)).await?;
         Ok(())

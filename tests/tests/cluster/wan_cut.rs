@@ -9,12 +9,12 @@ const CUT: Duration = Duration::from_secs(10);
 
 #[test]
 fn moves_continue_where_they_were() {
-    let sketch = Sketch { vms: vec![64, 64, 32, 32], capacity: 100, ..Sketch::default() };
+    let sketch = Sketch { vms: vec![48, 48, 24], capacity: 100, ..Sketch::default() };
     run(sketch, async |world| {
         world.tokens_can_be_granted().await?;
         let traffic = world.watch_traffic();
         let id = world.evacuate("a1").await?;
-        world.flowing(16 << 20).await?;
+        world.flowing(8 << 20).await?;
         world.cut().await?;
         // The cut's length is what is tested.
         tokio::time::sleep(CUT).await;
@@ -27,9 +27,8 @@ fn moves_continue_where_they_were() {
             let end = until("the move goes on to its end", Duration::from_secs(60), async || {
                 let flows = world.flows_of(&flow.from).await?;
                 let same = flows.into_iter().find(|one| one.id == flow.id);
-                same.context("the carrier has forgotten the move").map(|one| {
-                    (!one.open).then_some(one)
-                })
+                same.context("the carrier has forgotten the move")
+                    .map(|one| (!one.open).then_some(one))
             })
             .await?;
             println!(

@@ -50,7 +50,8 @@ impl Cluster {
         for host in self.lab.hosts() {
             let address = format!("{}:{PORT}", self.lab.address(host)?);
             let site = self.lab.site_of(host);
-            let printed = self.lifeboat(host, &["init", host, "--site", site, "--address", &address])?;
+            let printed =
+                self.lifeboat(host, &["init", host, "--site", site, "--address", &address])?;
             let entry: Vec<&str> = printed
                 .lines()
                 .skip_while(|line| *line != "[[node]]")

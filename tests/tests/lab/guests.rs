@@ -47,10 +47,8 @@ pub(crate) fn story(cluster: &Cluster, name: &str) -> anyhow::Result<Story> {
 /// Every guest never ran twice, never rebooted, lost nothing, and goes on checking its memory on
 /// the host that it is expected on.
 pub(crate) fn are_well(cluster: &Cluster, runs_on: &[(String, String)]) -> anyhow::Result<()> {
-    let before: Vec<Story> = runs_on
-        .iter()
-        .map(|(name, _)| story(cluster, name))
-        .collect::<anyhow::Result<_>>()?;
+    let before: Vec<Story> =
+        runs_on.iter().map(|(name, _)| story(cluster, name)).collect::<anyhow::Result<_>>()?;
     for ((name, host), before) in runs_on.iter().zip(before) {
         // The second pass from now on began, and ended, after the arrival.
         let within = PATIENCE + Duration::from_secs(6);

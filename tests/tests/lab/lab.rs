@@ -97,7 +97,8 @@ impl Lab {
 
     /// The process that holds a host's, or the WAN's, namespaces.
     pub(crate) fn init(&self, host: Option<&str>) -> anyhow::Result<String> {
-        let file = host.map_or_else(|| self.directory.join("wan-pid"), |host| self.path(host, "pid"));
+        let file =
+            host.map_or_else(|| self.directory.join("wan-pid"), |host| self.path(host, "pid"));
         Ok(fs::read_to_string(file)?.trim().to_owned())
     }
 }

@@ -80,9 +80,10 @@ impl Events {
         let deadline = Instant::now() + within;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let event = self.stream.recv_timeout(left).ok().with_context(|| {
-                format!("no such event within {} s: {what}", within.as_secs())
-            })?;
+            let event =
+                self.stream.recv_timeout(left).ok().with_context(|| {
+                    format!("no such event within {} s: {what}", within.as_secs())
+                })?;
             if wanted(&event) {
                 return Ok(event);
             }

@@ -16,7 +16,10 @@ pub(crate) fn all_arrived(cluster: &Cluster) -> anyhow::Result<()> {
             let [(host, state)] = copies.as_slice() else {
                 anyhow::bail!("{guest} is here: {copies:?}");
             };
-            ensure!(state == "running" && destinations.contains(host), "{guest}: {state} at {host}");
+            ensure!(
+                state == "running" && destinations.contains(host),
+                "{guest}: {state} at {host}"
+            );
             runs_on.push((guest, host.clone()));
         }
         ensure!(runs_on.len() == GUESTS.len(), "found only {runs_on:?}");

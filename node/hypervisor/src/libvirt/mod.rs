@@ -260,6 +260,52 @@ impl Inner {
         Ok(migrating)
     }
 
+    /// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or
+    /// if it is no VM of this host: what remains of one that moved away, or one still arriving.
+    ///
+    /// libvirt gives the XML of an arrival only once it is over.
+    fn described(&self, domain: &Domain) -> Option<(Vm, Option<String>)> {
+        let id = id_of(domain)?;
+        let copy = copy_here(domain, self.moves.part(id)).ok()?;
+        if matches!(copy, Copy::Incoming | Copy::MovedAway) {
+            return None;
+        }
+        let name = domain.name().ok()?;
+        let (state, _) = raw::state(domain).ok()?;
+        let info = domain.info().ok()?;
+        let xml = domain.xml_desc(0).ok()?;
+        let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
+            domain_xml::Description { policy: Some(Err(problem)), ..Default::default() }
+        });
+        let (policy, problem) = match description.policy {
+            None => (Policy::default(), None),
+            Some(Ok(policy)) => (policy, None),
+            Some(Err(problem)) => (Policy::default(), Some(problem)),
+        };
+        let local_disk = match self.config.storage {
+            Storage::Shared => 0,
+            Storage::Local => description
+                .disks
+                .iter()
+                .filter_map(|disk| domain.block_info(disk, 0).ok())
+                .map(|disk| disk.capacity)
+                .sum(),
+        };
+        let vm = Vm {
+            id,
+            name,
+            state: state::run_state_of(state),
+            memory: info.max_mem * 1024,
+            processors: info.nr_virt_cpu,
+            local_disk,
+            dirty_rate: None,
+            working_set: None,
+            policy,
+            obstacles: description.obstacles,
+        };
+        Some((vm, problem))
+    }
+
     /// Logs what is wrong with a policy, once.
     fn complain(&self, vm: VmId, name: &str, problem: String) {
         let mut complaints = self.complaints.lock().expect("nothing panics while it holds this");
@@ -270,7 +316,6 @@ impl Inner {
             );
         }
     }
-
 }
 
 /// Makes the directories in which QEMU will bind its sockets, writable for it.
@@ -317,11 +362,12 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn vms(&self) -> Result<Vec<Vm>, HypervisorError> {
-        let storage = self.0.config.storage;
+        let inner = Arc::clone(&self.0);
         let listed = self.0.call("list the VMs", SLOW, move |connection| {
             let domains = connection.list_all_domains(0)?;
             // A VM that vanishes while it is asked is left out.
-            Ok(domains.iter().filter_map(|domain| described(domain, storage)).collect::<Vec<_>>())
+            let described = domains.iter().filter_map(|domain| inner.described(domain));
+            Ok(described.collect::<Vec<_>>())
         });
         let complain = |(vm, problem): (Vm, Option<String>)| {
             if let Some(problem) = problem {
@@ -544,49 +590,6 @@ fn progress_of(job: &Job) -> Progress {
     }
 }
 
-/// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or if
-/// it is what remains of one that has moved away.
-fn described(domain: &Domain, storage: Storage) -> Option<(Vm, Option<String>)> {
-    let id = id_of(domain)?;
-    let name = domain.name().ok()?;
-    let (state, reason) = raw::state(domain).ok()?;
-    if state::copy_of(state, reason, Side::Source) == Copy::MovedAway {
-        return None;
-    }
-    let info = domain.info().ok()?;
-    let xml = domain.xml_desc(0).ok()?;
-    let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
-        domain_xml::Description { policy: Some(Err(problem)), ..Default::default() }
-    });
-    let (policy, problem) = match description.policy {
-        None => (Policy::default(), None),
-        Some(Ok(policy)) => (policy, None),
-        Some(Err(problem)) => (Policy::default(), Some(problem)),
-    };
-    let local_disk = match storage {
-        Storage::Shared => 0,
-        Storage::Local => description
-            .disks
-            .iter()
-            .filter_map(|disk| domain.block_info(disk, 0).ok())
-            .map(|disk| disk.capacity)
-            .sum(),
-    };
-    let vm = Vm {
-        id,
-        name,
-        state: state::run_state_of(state),
-        memory: info.max_mem * 1024,
-        processors: info.nr_virt_cpu,
-        local_disk,
-        dirty_rate: None,
-        working_set: None,
-        policy,
-        obstacles: description.obstacles,
-    };
-    Some((vm, problem))
-}
-
 fn undefine(domain: &Domain) -> Result<(), Failure> {
     let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
         | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -597,4 +600,21 @@ fn undefine(domain: &Domain) -> Result<(), Failure> {
 
 fn id_of(domain: &Domain) -> Option<VmId> {
     domain.uuid_string().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_name_the_socket() {
+        for (uri, socket) in [
+            ("qemu:///system", "/run/libvirt/libvirt-sock"),
+            ("qemu:///system?mode=direct", "/run/libvirt/libvirt-sock"),
+            ("qemu:///system?socket=/run/libvirt/virtqemud-sock", "/run/libvirt/virtqemud-sock"),
+        ] {
+            let config = LibvirtConfig::at(uri);
+            assert_eq!((config.uri.as_str(), config.socket), (uri, PathBuf::from(socket)));
+        }
+    }
 }

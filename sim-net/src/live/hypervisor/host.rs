@@ -38,7 +38,10 @@ enum Slot {
     /// What stays at the source of a completed migration: evidence, until it is forgotten.
     MovedAway(Definition),
     Arriving(Arc<Arrival>),
-    Live { guest: Arc<Guest>, outgoing: Option<Arc<Outgoing>> },
+    Live {
+        guest: Arc<Guest>,
+        outgoing: Option<Arc<Outgoing>>,
+    },
 }
 
 impl Slot {

@@ -35,9 +35,10 @@ pub(super) fn link_cut(cluster: &mut Cluster) -> anyhow::Result<()> {
         Ok(())
     })?;
     let attempts = verdict::attempts(&report);
-    let starts = events.stream.try_iter().filter(|event| {
-        event.guest == moving && event.what.starts_with(STARTED)
-    });
+    let starts = events
+        .stream
+        .try_iter()
+        .filter(|event| event.guest == moving && event.what.starts_with(STARTED));
     ensure!(attempts.get(&moving) == Some(&1), "{moving} needed attempts: {attempts:?}");
     ensure!(starts.count() == 1, "{moving}'s migration was started anew");
     println!("   {moving} went on in the same attempt, its migration was started once");

@@ -4,11 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::ensure;
 
-use crate::{
-    PATIENCE,
-    cluster::Cluster,
-    wait::until,
-};
+use crate::{PATIENCE, cluster::Cluster, wait::until};
 
 const WITHIN: Duration = Duration::from_secs(150);
 /// systemd's pause before it starts a service again, with `RestartSec=` of the packages' units.
@@ -85,9 +81,11 @@ fn carrier_killed(
         println!("   {host}'s carrier was killed while {guest} was half way");
         Ok(())
     })?;
-    let again = report["arrived"].as_array().into_iter().flatten().any(|one| {
-        one["attempts"].as_u64().is_some_and(|attempts| attempts > 1)
-    });
+    let again = report["arrived"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|one| one["attempts"].as_u64().is_some_and(|attempts| attempts > 1));
     ensure!(again, "no guest needed a second attempt: the carrier was killed too late");
     Ok(())
 }

@@ -4,11 +4,12 @@
 //! had to stay is moved again.
 
 use std::{
+    collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::{
     PATIENCE,
@@ -29,7 +30,7 @@ const RTT: &str = "20ms";
 /// The link is cut when the guest is paused, with data in flight, and at moments after that: the
 /// guest runs on at the source within seconds, or is complete at the destination already.
 pub(super) fn cut_while_paused(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let offsets_ms = [0, 20, 50, 100, 150];
+    let offsets_ms = [0, 30, 80, 150];
     super::evacuate(cluster, WITHIN, false, |cluster, _| {
         let events = Events::of(cluster, &cluster.lab.hosts_of(&cluster.home))?;
         let mut scissors = Scissors::new(&cluster.lab)?;
@@ -41,7 +42,8 @@ pub(super) fn cut_while_paused(cluster: &mut Cluster) -> anyhow::Result<()> {
             let cut = Instant::now();
             let ran_on = events.next("the guest runs on", OUTAGE + THAW_WITHIN, |event| {
                 event.guest == paused.guest
-                    && (event.what.starts_with(RAN_ON) || event.what.starts_with("Stopped Migrated"))
+                    && (event.what.starts_with(RAN_ON)
+                        || event.what.starts_with("Stopped Migrated"))
             })?;
             let after = ran_on.at.saturating_duration_since(cut);
             println!(
@@ -65,7 +67,7 @@ pub(super) fn cut_while_paused(cluster: &mut Cluster) -> anyhow::Result<()> {
 /// The link is cut when the copy is complete and before its source knows: libvirt by itself then
 /// leaves the guest running on both hosts.
 pub(super) fn cut_at_the_handover(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let offsets_ms = [0, 10, 25, 45, 70];
+    let offsets_ms = [0, 15, 45, 70];
     cluster.lab.run(&["wan", "set", "--rtt", LONG_RTT])?;
     super::evacuate(cluster, WITHIN, false, |cluster, _| {
         let events = Events::of(cluster, &cluster.lab.hosts_of(&cluster.away()))?;
@@ -87,33 +89,38 @@ pub(super) fn cut_at_the_handover(cluster: &mut Cluster) -> anyhow::Result<()> {
     cluster.lab.run(&["wan", "set", "--rtt", RTT]).map(drop)
 }
 
-/// The destination's libvirtd is killed at moments of the handover: libvirt by itself then leaves
-/// the guest running on both hosts, without any fault of the network.
+/// A libvirtd is killed at moments of the handover. If it is the destination's, libvirt by itself
+/// then leaves the guest running on both hosts without any fault of the network; if it is the
+/// source's, the source's copy is left paused although the destination's is the true one.
 pub(super) fn libvirtd_killed_at_the_handover(cluster: &mut Cluster) -> anyhow::Result<()> {
-    // Before and after the destination's libvirt makes the arrival its own.
-    let moments = [(PAUSED, 0), (PAUSED, 60), (FINISHING, 0), (FINISHING, 3), (COMPLETE, 0)];
+    let moments = [
+        (End::Destination, PAUSED, 0),
+        (End::Source, PAUSED, 60),
+        // The destination's libvirt begins, and ends, the last phase of the migration.
+        (End::Destination, FINISHING, 0),
+        (End::Source, COMPLETE, 0),
+        (End::Destination, COMPLETE, 0),
+        (End::Source, COMPLETE, 15),
+    ];
     super::evacuate(cluster, WITHIN, false, |cluster, _| {
-        for (trigger, offset_ms) in moments {
-            // The watchers of a libvirtd that was killed have ended.
-            let all: Vec<String> = cluster.lab.hosts().map(str::to_owned).collect();
+        let all: Vec<String> = cluster.lab.hosts().map(str::to_owned).collect();
+        for (end, trigger, offset_ms) in moments {
+            // Those of the last round ended with the libvirtd that was killed.
             let events = Events::of(cluster, &all)?;
-            let mut hangmen = Vec::new();
-            for host in cluster.lab.hosts_of(&cluster.away()) {
-                hangmen.push((Hangman::of_libvirtd(&cluster.lab, &host)?, host));
+            let mut hangmen = BTreeMap::new();
+            for host in &all {
+                hangmen.insert(host.clone(), Hangman::of_libvirtd(&cluster.lab, host)?);
             }
             let seen = next(&events, trigger)?;
-            let host = destination(cluster, &seen)?;
+            let host = host_at(end, cluster, &seen)?;
             thread::sleep(Duration::from_millis(offset_ms));
-            let Some(at) = hangmen.iter().position(|(_, its)| *its == host) else {
-                anyhow::bail!("{host} is no destination");
-            };
-            hangmen.swap_remove(at).0.kill()?;
+            hangmen.remove(&host).context("a host of the lab")?.kill()?;
             thread::sleep(RESTART);
             let before = copies(cluster, &seen.guest);
             cluster.lab.run(&["libvirtd", &host, "start"])?;
             println!(
-                "   {}: {host}'s libvirtd killed {offset_ms} ms after {trigger:?}: {before}; with \
-                 libvirtd again: {}",
+                "   {}: libvirtd of {host}, its {end:?}, killed {offset_ms} ms after {trigger:?}: \
+                 {before}; with libvirtd again: {}",
                 seen.guest,
                 copies(cluster, &seen.guest)
             );
@@ -123,21 +130,32 @@ pub(super) fn libvirtd_killed_at_the_handover(cluster: &mut Cluster) -> anyhow::
     .map(drop)
 }
 
+/// One end of a guest's move.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Source,
+    Destination,
+}
+
 fn next(events: &Events, what: &str) -> anyhow::Result<Event> {
     // What happened before is not waited for.
     while events.stream.try_recv().is_ok() {}
     events.next(what, PATIENCE, |event| event.what.starts_with(what))
 }
 
-/// The host that a guest is arriving at.
-fn destination(cluster: &Cluster, event: &Event) -> anyhow::Result<String> {
-    let destinations = cluster.lab.hosts_of(&cluster.away());
-    if destinations.contains(&event.host) {
+/// The host at one end of the move that an event is of.
+fn host_at(end: End, cluster: &Cluster, event: &Event) -> anyhow::Result<String> {
+    let site = match end {
+        End::Source => cluster.home.clone(),
+        End::Destination => cluster.away(),
+    };
+    if cluster.lab.site_of(&event.host) == site {
         return Ok(event.host.clone());
     }
     let pid_file = format!("run/libvirt/qemu/{}.pid", event.guest);
-    let here = destinations.into_iter().find(|host| cluster.lab.path(host, &pid_file).exists());
-    here.ok_or_else(|| anyhow::anyhow!("{} arrives nowhere", event.guest))
+    let hosts = cluster.lab.hosts_of(&site);
+    let found = hosts.into_iter().find(|host| cluster.lab.path(host, &pid_file).exists());
+    found.with_context(|| format!("{} is at no {end:?}", event.guest))
 }
 
 /// What every host has of a guest, in libvirt's words.
