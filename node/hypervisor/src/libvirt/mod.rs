@@ -260,14 +260,17 @@ impl Inner {
         Ok(migrating)
     }
 
+    /// Whether a domain is neither what remains of one that moved away nor one still arriving.
+    fn is_vm_of_this_host(&self, domain: &Domain) -> bool {
+        let copy = id_of(domain).map(|id| copy_here(domain, self.moves.part(id)));
+        matches!(copy, Some(Ok(copy)) if !matches!(copy, Copy::Incoming | Copy::MovedAway))
+    }
+
     /// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or
-    /// if it is no VM of this host: what remains of one that moved away, or one still arriving.
-    ///
-    /// libvirt gives the XML of an arrival only once it is over.
+    /// is no VM of this host. libvirt gives the XML of an arrival only once it is over.
     fn described(&self, domain: &Domain) -> Option<(Vm, Option<String>)> {
         let id = id_of(domain)?;
-        let copy = copy_here(domain, self.moves.part(id)).ok()?;
-        if matches!(copy, Copy::Incoming | Copy::MovedAway) {
+        if !self.is_vm_of_this_host(domain) {
             return None;
         }
         let name = domain.name().ok()?;
@@ -366,8 +369,16 @@ impl Hypervisor for LibvirtHypervisor {
         let listed = self.0.call("list the VMs", SLOW, move |connection| {
             let domains = connection.list_all_domains(0)?;
             // A VM that vanishes while it is asked is left out.
-            let described = domains.iter().filter_map(|domain| inner.described(domain));
-            Ok(described.collect::<Vec<_>>())
+            let described: Vec<_> = domains
+                .iter()
+                .filter_map(|domain| Some((domain, inner.described(domain)?)))
+                .collect();
+            // Where a migration ends, libvirt describes its VM only afterwards: it may be gone.
+            Ok(described
+                .into_iter()
+                .filter(|(domain, _)| inner.is_vm_of_this_host(domain))
+                .map(|(_, description)| description)
+                .collect::<Vec<_>>())
         });
         let complain = |(vm, problem): (Vm, Option<String>)| {
             if let Some(problem) = problem {

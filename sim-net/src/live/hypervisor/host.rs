@@ -215,7 +215,7 @@ impl Host {
     /// The definition of a shut-off VM.
     pub(crate) fn definition(&self, vm: &Uuid) -> Result<Definition, Refusal> {
         match locked(&self.table).slots.get(vm) {
-            Some(Slot::ShutOff(definition)) => Ok(definition.clone()),
+            Some(Slot::ShutOff(definition) | Slot::MovedAway(definition)) => Ok(definition.clone()),
             Some(_) => Err(Refusal::refused(format!("VM {vm} is not shut off"))),
             None => Err(no_such(vm)),
         }
