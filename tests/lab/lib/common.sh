@@ -67,7 +67,7 @@ uuid_of() {
 
 # Whether the process in the pid file is still one of this lab: process ids are used again.
 namespace_lives() {
-    [[ -e $1 ]] && tr '\0' ' ' <"/proc/$(<"$1")/cmdline" 2>/dev/null | grep -qF -- "$1"
+    [[ -e $1 ]] && tr '\0' ' ' 2>/dev/null <"/proc/$(<"$1")/cmdline" | grep -qF -- "$1"
 }
 
 # Starts an init in new namespaces: namespace_start PID_FILE LOG UNSHARE_FLAG... -- INIT ARG...

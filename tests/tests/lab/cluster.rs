@@ -100,14 +100,28 @@ impl Cluster {
         self.lab.run(&["kill", host, DAEMON, "KILL"]).map(drop)
     }
 
-    /// SIGKILL, to the carrier alone.
+    /// SIGKILL, to the carrier alone: by the id of the one process that is it.
     pub(crate) fn kill_carrier(&self, host: &str) -> anyhow::Result<()> {
-        let mut command = vec!["pkill", "-KILL", "-f", "^[^ ]*lifeboat carrier"];
-        let own = self.lab.init(Some(host))?;
-        // Only what shares the host's process namespace: nothing else is even looked at.
-        command.extend(["--ns", own.as_str(), "--nslist", "pid"]);
-        let status = Command::new(command[0]).args(&command[1..]).status()?;
-        ensure!(status.success(), "{host} runs no carrier");
+        let space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid"));
+        let own = space(&self.lab.init(Some(host))?)?;
+        let program = program();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let pid = entry?.file_name().to_string_lossy().into_owned();
+            // What is no process, or has just ended, has no such files.
+            let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+            let mut words = command.split(|byte| *byte == 0);
+            let is_carrier = words.next() == Some(program.as_os_str().as_encoded_bytes())
+                && words.next() == Some(b"carrier");
+            if is_carrier && space(&pid).is_ok_and(|space| space == own) {
+                found.push(pid);
+            }
+        }
+        let [pid] = found.as_slice() else {
+            anyhow::bail!("{host} runs {} carriers, not one", found.len());
+        };
+        let status = Command::new("kill").args(["-s", "KILL", pid]).status()?;
+        ensure!(status.success(), "{host}'s carrier could not be killed");
         Ok(())
     }
 
