@@ -11,4 +11,4 @@ pub mod identity;
 pub mod journal;
 pub mod logging;
 pub mod transport;
-pub mod units;
+pub use lifeboat_units as units;

@@ -7,7 +7,7 @@ use crate::{
     evacuation::State,
     ids::{EvacuationId, LinkId, NodeId},
     membership::Liveness,
-    message::{HeldBack, HostReport, InventoryVm, QueueReport},
+    message::{HeldBack, HostReport, InventoryVm, QueueReport, Stage},
     node::Node,
     time::Instant,
     units::BytesPerSec,
@@ -131,6 +131,15 @@ impl Node {
     /// What an issuer of this node's says to be out to a sender; zero if it issues nothing there.
     pub fn issued(&self, link: LinkId) -> u16 {
         self.issuers.get(&link).map_or(0, |issuer| issuer.tokens())
+    }
+
+    /// A VM of this host that heads the common order of a link and does not move yet.
+    pub fn first_waiting(&self, now: Instant) -> Option<crate::VmId> {
+        self.holders.keys().find_map(|link| {
+            let first = *self.order(now, *link).first()?;
+            let waits = matches!(first.vm.stage, Stage::Queued | Stage::Reserved);
+            (first.source == self.me && waits).then_some(first.vm.vm)
+        })
     }
 
     /// All listed nodes.

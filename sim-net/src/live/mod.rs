@@ -9,7 +9,6 @@ mod clock;
 pub mod control;
 pub mod hypervisor;
 mod lines;
-mod random;
 pub mod wan;
 
 use std::sync::{Mutex, MutexGuard};

@@ -22,9 +22,8 @@ use super::{
     memory::{Memory, PAGE},
     protocol::Definition,
 };
-use crate::live::{
-    clock::monotonic_ns,
-    locked,
+use crate::{
+    live::{clock::monotonic_ns, locked},
     random::{SplitMix, mix},
 };
 

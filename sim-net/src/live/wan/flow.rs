@@ -19,7 +19,7 @@ use super::{
     link::{Link, LinkTime, MAX_TURN, PACKET, turn_bytes},
     window::Window,
 };
-use crate::live::random::SplitMix;
+use crate::random::SplitMix;
 
 /// What travels on a link.
 enum Cargo {

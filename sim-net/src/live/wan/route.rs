@@ -17,7 +17,7 @@ use super::{
     link::Link,
     protocol::{RouteConfig, RouteStats},
 };
-use crate::live::random::SplitMix;
+use crate::random::SplitMix;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -1,13 +1,17 @@
 //! Values with units, as people write them in the configuration and on the command line.
 //!
+//! With serde, every type here is written and read as such a text.
+//!
 //! A bare number is refused everywhere: tools of this field print MiB/s, KiB/s, Mbit/s and bytes
 //! per second, and people mix them up. Parsing is integer arithmetic, so what is written is what
 //! is used. `Display` rounds for reading; `exact` gives a text that parses to the same value.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
 /// What a size may be written with, for messages to people.
@@ -94,6 +98,10 @@ pub struct ByteSize(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Rate(u64);
 
+/// A length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span(pub Duration);
+
 /// A part of a whole, in thousandths, 0 to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PerMille(u16);
@@ -171,6 +179,43 @@ impl FromStr for PerMille {
             .ok_or_else(|| UnitError::TooLarge { text: text.to_owned(), most: "100%" })
     }
 }
+
+impl FromStr for Span {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        parse_duration(text).map(Self)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&format_duration(self.0))
+    }
+}
+
+/// Writes and reads a type as a text.
+macro_rules! as_text {
+    ($name:ident, $written:expr) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let written: fn(&Self) -> String = $written;
+                serializer.serialize_str(&written(self))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+as_text!(ByteSize, |size| size.exact());
+as_text!(Rate, |rate| rate.exact());
+as_text!(PerMille, ToString::to_string);
+as_text!(Span, ToString::to_string);
 
 /// Reads a duration such as `500ms`, `20m` or `1h 30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
@@ -347,6 +392,16 @@ mod tests {
         assert_eq!(Rate(12).to_string(), "12 bit/s");
         assert_eq!(PerMille(25).to_string(), "2.5%");
         assert_eq!(format_duration(Duration::from_secs(5_400)), "1h 30m");
+    }
+
+    #[test]
+    fn they_travel_as_texts() {
+        let span = Span(Duration::from_millis(1_500));
+        assert_eq!(serde_json::to_string(&span).unwrap(), "\"1s 500ms\"");
+        assert_eq!(serde_json::from_str::<Span>("\"1s 500ms\"").unwrap(), span);
+        assert_eq!(serde_json::from_str::<Rate>("\"25MB/s\"").unwrap(), Rate(200_000_000));
+        let error = serde_json::from_str::<Rate>("\"25\"").unwrap_err().to_string();
+        assert!(error.contains("no unit"), "{error}");
     }
 
     #[test]

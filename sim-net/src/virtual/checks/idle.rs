@@ -1,0 +1,48 @@
+//! The link is not idle while VMs wait for it: not for longer than ten seconds after everything
+//! that went wrong is over.
+
+use super::{Check, World};
+use crate::r#virtual::SECOND;
+
+/// Longest time that a link may be idle while VMs wait for it.
+const LONGEST: u64 = 10 * SECOND;
+
+impl World {
+    /// Whether a VM on an undisturbed, living host waits for this link.
+    pub(super) fn is_waited_for(&self, link: usize) -> bool {
+        (0..self.hosts.len()).any(|host| {
+            let one = &self.hosts[host];
+            one.awake(self.now).is_some()
+                && !one.hypervisor.down
+                && self.is_emptied(host)
+                && one.hypervisor.guests.iter().any(|(vm, guest)| {
+                    guest.place.rests()
+                        && self
+                            .room_for(*vm, host)
+                            .is_some_and(|to| self.link_of(host, to) == Some(link))
+                })
+        })
+    }
+
+    pub(super) fn check_idle(&mut self) {
+        for link in 0..self.links.len() {
+            let moving = self.moves.iter().any(|one| one.link == link);
+            if moving || !self.is_waited_for(link) {
+                self.links[link].idle_since = None;
+                continue;
+            }
+            let since = *self.links[link].idle_since.get_or_insert(self.now);
+            let since = since.max(self.disturbed_at).max(self.disturbed_until);
+            let idle = self.now.saturating_sub(since);
+            self.checks.longest_idle = self.checks.longest_idle.max(idle);
+            if idle > LONGEST && self.calm_or_faultless() {
+                let what = format!("nothing has moved for {} s", idle / SECOND);
+                self.checks.object(Check::Idle, self.now, what);
+            }
+        }
+    }
+
+    pub(super) fn calm_or_faultless(&self) -> bool {
+        self.calm_since.is_some() || self.scenario.faults.is_empty()
+    }
+}

@@ -1,0 +1,157 @@
+//! Doing what a daemon wants done.
+
+use std::rc::Rc;
+
+use lifeboat_protocol::{
+    Input, NodeId, Output,
+    input::{ArrivalEvent, DepartureEvent},
+};
+
+use super::{
+    MILLISECOND, World,
+    carrier::Right,
+    event::Event,
+    hypervisor::{Guest, Place},
+    nanoseconds,
+};
+
+/// Time until a write is on disk.
+const WRITE: u64 = MILLISECOND;
+/// Time until a hypervisor has answered a question.
+const LOOK: u64 = 2 * MILLISECOND;
+/// Time until a guest has been resumed.
+const RESUME: u64 = 5 * MILLISECOND;
+
+impl World {
+    pub(crate) fn execute(&mut self, host: usize, output: Output) {
+        self.checks.before(&self.hosts[host], &output, self.now);
+        match output {
+            Output::Broadcast(bytes) => {
+                let bytes: Rc<[u8]> = bytes.into();
+                self.stats.broadcasts += 1;
+                self.network.keep(host, &bytes);
+                for to in (0..self.hosts.len()).filter(|to| *to != host) {
+                    self.send(host, to, &bytes);
+                }
+            }
+            Output::Send { to, bytes } => {
+                let bytes: Rc<[u8]> = bytes.into();
+                self.network.keep(host, &bytes);
+                self.send(host, self.index(to), &bytes);
+            }
+            Output::Persist { sequence, changes } => {
+                let one = &self.hosts[host];
+                let at = (self.now + WRITE).max(one.journal.full_until);
+                let life = one.life;
+                self.events.push(at, Event::Durable { host, life, sequence, changes });
+            }
+            Output::Grant { link, rate, until } => {
+                let one = &mut self.hosts[host];
+                let local = one.local(self.now);
+                let tokens = one.daemon.as_ref().map_or(0, |node| node.usable_tokens(local, link));
+                let right = Right { rate: rate.0 as f64, until, tokens };
+                one.carrier.rights.insert(link, right);
+            }
+            Output::Look { vm } => {
+                if !self.hosts[host].hypervisor.down {
+                    let copy = self.hosts[host].hypervisor.look(vm);
+                    let outgoing = self.is_outgoing(host, vm);
+                    self.answer(host, LOOK, Input::Looked { vm, copy, outgoing });
+                }
+            }
+            Output::ReadDefinition { id } => {
+                if !self.hosts[host].hypervisor.down {
+                    let event = DepartureEvent::Definition(Ok("<domain/>".into()));
+                    self.answer(host, LOOK, Input::Departure(id, event));
+                }
+            }
+            Output::OpenMove { .. } | Output::SetGuestPaused { .. } => {}
+            Output::BeginMove { id, vm, to } => {
+                let to = self.index(to);
+                self.begin(host, id, vm, to);
+            }
+            Output::SetWeight { id, weight } => self.set_weight(id, weight),
+            Output::Escalate { id, step } => self.escalate(id, step),
+            Output::AbortMove { id } => self.abort(id),
+            Output::DestroySource { id } => self.destroy_source(host, id.vm),
+            Output::ResumeSource { id } => {
+                if !self.hosts[host].hypervisor.down && self.run_on(host, id.vm) {
+                    self.departure(host, id, DepartureEvent::GuestResumed);
+                }
+            }
+            Output::Forget { id } => {
+                let place = self.hosts[host].hypervisor.place(id.vm);
+                if matches!(place, Some(Place::MovedAway | Place::ShutOff)) {
+                    self.remove(host, id.vm);
+                }
+            }
+            Output::PrepareArrival { id, vm, definition } => {
+                let hypervisor = &mut self.hosts[host].hypervisor;
+                let ready = self.now >= hypervisor.refuses_until && !hypervisor.down;
+                let answer = if ready {
+                    hypervisor.prepared.insert(vm.id, id);
+                    if definition.is_some() {
+                        self.put(host, Guest { vm, place: Place::ShutOff, stamp: 0 });
+                    }
+                    Ok(())
+                } else {
+                    Err("the hypervisor refuses".to_string())
+                };
+                let event = ArrivalEvent::Prepared(answer);
+                self.answer(host, nanoseconds(self.timing.prepare), Input::Arrival(id, event));
+            }
+            Output::Resume { id } => {
+                let hypervisor = &self.hosts[host].hypervisor;
+                let arrived = hypervisor.place(id.vm) == Some(Place::Arrived);
+                let done = if hypervisor.down {
+                    Err("the hypervisor does not answer".to_string())
+                } else if arrived {
+                    let paused_at = self.paused.remove(&id.vm);
+                    self.stood_still(id.vm, paused_at);
+                    self.turn(host, id.vm, Place::Running);
+                    Ok(())
+                } else {
+                    Err("there is nothing to resume".to_string())
+                };
+                let event = ArrivalEvent::Resumed(done);
+                self.answer(host, RESUME, Input::Arrival(id, event));
+            }
+            Output::Discard { id } => {
+                if !self.hosts[host].hypervisor.down {
+                    self.remove(host, id.vm);
+                }
+            }
+            Output::CloseMove { id } => {
+                let prepared = &mut self.hosts[host].hypervisor.prepared;
+                if prepared.get(&id.vm) == Some(&id) {
+                    prepared.remove(&id.vm);
+                }
+            }
+            Output::Notice(notice) => self.notice(host, notice),
+        }
+    }
+
+    fn destroy_source(&mut self, host: usize, vm: lifeboat_protocol::VmId) {
+        let hypervisor = &self.hosts[host].hypervisor;
+        if hypervisor.down {
+            return;
+        }
+        if matches!(hypervisor.place(vm), Some(Place::Switching | Place::Running)) {
+            self.turn(host, vm, Place::MovedAway);
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, bytes: &Rc<[u8]>) {
+        self.stats.messages += 1;
+        self.stats.message_bytes += bytes.len() as u64;
+        let way = self.one_way(from, to);
+        for copy in self.network.send(self.now, from, to, way, bytes) {
+            let (at, bytes) = (self.now + copy.delay, copy.bytes);
+            self.events.push(at, Event::Deliver { from, to, bytes });
+        }
+    }
+
+    pub(crate) fn index(&self, id: NodeId) -> usize {
+        self.hosts_by_id[&id]
+    }
+}

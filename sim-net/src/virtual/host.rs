@@ -1,0 +1,65 @@
+//! A host: its daemon, and what outlives the daemon.
+
+use std::collections::VecDeque;
+
+use lifeboat_protocol::{Input, Instant, LinkId, Node, NodeId, output::Notice};
+
+use super::{carrier::Carrier, clock::Clock, hypervisor::Hypervisor, journal::Journal};
+
+/// One host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) id: NodeId,
+    pub(crate) site: usize,
+    /// False once the whole host is dead.
+    pub(crate) powered: bool,
+    /// When its power ends, and whether it knows.
+    pub(crate) power_ends: Option<(u64, bool)>,
+    /// Bytes per second, each way.
+    pub(crate) nic: f64,
+    pub(crate) daemon: Option<Node>,
+    pub(crate) life: u64,
+    pub(crate) clock: Clock,
+    pub(crate) hypervisor: Hypervisor,
+    pub(crate) carrier: Carrier,
+    pub(crate) journal: Journal,
+    /// Until when the daemon stands still, and what waits for it.
+    pub(crate) frozen_until: u64,
+    pub(crate) waiting: VecDeque<Input>,
+    /// Until when everything reaches the daemon late, and by how much.
+    pub(crate) slow: (u64, u64),
+    pub(crate) wake_at: u64,
+    pub(crate) change_told: bool,
+    /// The newest things that it told people.
+    pub(crate) notices: VecDeque<(u64, Notice)>,
+    /// Since when it has been running undisturbed and heard by all.
+    pub(crate) sound_since: u64,
+    pub(crate) handled_at: u64,
+    pub(crate) handled_here: u32,
+}
+
+impl Host {
+    pub(crate) fn local(&self, now: u64) -> Instant {
+        self.clock.shows(now)
+    }
+
+    /// The daemon, if it runs and does not stand still.
+    pub(crate) fn awake(&self, now: u64) -> Option<&Node> {
+        self.daemon.as_ref().filter(|_| now >= self.frozen_until)
+    }
+
+    /// Tokens that this host may be using: its daemon's, or those that a dead daemon left with the
+    /// carrier.
+    pub(crate) fn tokens(&self, now: u64, link: LinkId) -> u16 {
+        if !self.powered {
+            return 0;
+        }
+        let local = self.local(now);
+        let left = self.carrier.right(link, local).map_or(0, |right| right.tokens);
+        match self.awake(now) {
+            Some(node) => node.usable_tokens(local, link).max(left),
+            None => left,
+        }
+    }
+}
