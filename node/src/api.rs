@@ -17,7 +17,8 @@ pub enum Request {
     Plan(Terms),
     /// Start an evacuation. Answer: [`Started`].
     Evacuate(Terms),
-    /// End an evacuation; all active ones if `id` is not given. Answer: a list of ids.
+    /// End an evacuation; if `id` is not given, all that are active, and with `abort` also those
+    /// that were merely cancelled and have moves under way. Answer: a list of [`Cancelled`].
     Cancel {
         /// Which, as shown in the status.
         id: Option<String>,
@@ -59,6 +60,17 @@ pub struct Terms {
 pub struct Started {
     /// The evacuation's id.
     pub id: String,
+}
+
+/// Answer to [`Request::Cancel`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// The evacuation's id.
+    pub id: String,
+    /// What it is now: `cancelled` or `aborted`.
+    pub state: String,
+    /// Whether it was that before.
+    pub was_so: bool,
 }
 
 /// Answer to [`Request::Status`].
@@ -177,7 +189,10 @@ pub struct EvacuationInfo {
     pub age_ms: u64,
     /// What is left until its deadline.
     pub deadline_left_ms: Option<u64>,
-    /// VMs still to leave.
+    /// Hosts to be emptied.
+    pub sources: Vec<String>,
+    /// VMs still to leave; this and the next four say nothing of one that was ended, whose hosts
+    /// may be emptied by another.
     pub vms_left: u32,
     /// VMs that cannot leave for now.
     pub vms_stuck: u32,
@@ -189,6 +204,8 @@ pub struct EvacuationInfo {
     pub bytes_left: u64,
     /// Source hosts that are not heard.
     pub silent: Vec<String>,
+    /// Source hosts that are heard and whose hypervisor does not answer.
+    pub hypervisor_down: Vec<String>,
     /// When it ends at the present rate, from now.
     pub remaining_ms: Option<u64>,
 }
@@ -304,12 +321,12 @@ pub struct Arrived {
     pub start_ms: u64,
     /// Its end.
     pub end_ms: u64,
-    /// How long the guest stood still.
-    pub downtime_ms: u64,
+    /// How long the guest stood still; unknown if the daemon that sent it died meanwhile.
+    pub downtime_ms: Option<u64>,
     /// Bytes that had to be sent once.
     pub bytes_needed: u64,
-    /// Bytes put on the wire.
-    pub bytes_sent: u64,
+    /// Bytes put on the wire; unknown if the daemon that sent it died meanwhile.
+    pub bytes_sent: Option<u64>,
     /// Attempts that it took.
     pub attempts: u32,
     /// Dirty rate last measured.
@@ -325,14 +342,16 @@ pub struct Measures {
     pub mean_individual_ms: u64,
     /// Mean time from the start of the evacuation to each VM's arrival.
     pub mean_completion_ms: u64,
-    /// Longest pause of a guest.
+    /// Longest pause of a guest, of those that are known.
     pub max_downtime_ms: u64,
-    /// Mean pause of a guest.
+    /// Mean pause of a guest, of those that are known.
     pub mean_downtime_ms: u64,
-    /// Bytes that had to be sent once.
+    /// Bytes that had to be sent once, of the VMs of which it is known what was sent.
     pub bytes_needed: u64,
-    /// Bytes put on the wire.
+    /// Bytes put on the wire for these.
     pub bytes_sent: u64,
+    /// VMs of which that is not known.
+    pub vms_not_counted: u64,
     /// Capacity that the bounds rest on.
     pub capacity_bytes_per_sec: u64,
     /// Where that figure is from: `estimate` or `configured`.

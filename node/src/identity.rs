@@ -54,14 +54,14 @@ pub enum IdentityError {
     )]
     Exists(PathBuf),
     /// The file system refused.
-    #[error("cannot {doing} the key file {path}: {source}")]
+    #[error("cannot {doing} the key file {path}: {cause}")]
     Io {
         /// Read or write.
         doing: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -73,9 +73,9 @@ impl NodeIdentity {
 
     /// Reads the key. Refuses a file that is missing, malformed, or readable by group or others.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let failed = |source: io::Error| match source.kind() {
+        let failed = |cause: io::Error| match cause.kind() {
             io::ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
-            _ => IdentityError::Io { doing: "read", path: path.to_owned(), source },
+            _ => IdentityError::Io { doing: "read", path: path.to_owned(), cause },
         };
         let file = File::open(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
@@ -94,9 +94,9 @@ impl NodeIdentity {
     /// Writes the key with mode 0600. Never overwrites; a file that was begun and could not be
     /// finished is taken away again.
     pub fn store(&self, path: &Path) -> Result<(), IdentityError> {
-        let failed = |source: io::Error| match source.kind() {
+        let failed = |cause: io::Error| match cause.kind() {
             io::ErrorKind::AlreadyExists => IdentityError::Exists(path.to_owned()),
-            _ => IdentityError::Io { doing: "write", path: path.to_owned(), source },
+            _ => IdentityError::Io { doing: "write", path: path.to_owned(), cause },
         };
         let mut file = OpenOptions::new()
             .write(true)
@@ -104,9 +104,9 @@ impl NodeIdentity {
             .mode(0o600)
             .open(path)
             .map_err(failed)?;
-        file.write_all(&self.to_protobuf()).and_then(|()| file.sync_all()).map_err(|source| {
+        file.write_all(&self.to_protobuf()).and_then(|()| file.sync_all()).map_err(|cause| {
             let _ = std::fs::remove_file(path);
-            failed(source)
+            failed(cause)
         })
     }
 

@@ -58,10 +58,10 @@ pub enum LoggingError {
     },
     /// There is no journal to write to.
     #[error("cannot reach the system journal: {0}; set log target = \"terminal\"")]
-    NoJournal(#[source] io::Error),
+    NoJournal(io::Error),
     /// Called twice in one process.
     #[error("logging is set up already: {0}")]
-    Twice(#[from] TryInitError),
+    Twice(String),
 }
 
 impl FromStr for LogLevel {
@@ -109,15 +109,20 @@ pub fn init(level: LogLevel, target: LogTarget) -> Result<(), LoggingError> {
     match target {
         LogTarget::Terminal => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let lines = tracing_subscriber::fmt::layer().compact();
-            registry.with(lines.with_ansi(colours).with_writer(io::stderr)).try_init()?;
+            // A terminal that has gone away is no reason to stop: what cannot be written is lost.
+            let lines = tracing_subscriber::fmt::layer().compact().log_internal_errors(false);
+            registry.with(lines.with_ansi(colours).with_writer(io::stderr)).try_init().map_err(twice)?;
         }
         LogTarget::Journald => {
             let journal = tracing_journald::layer().map_err(LoggingError::NoJournal)?;
-            registry.with(journal).try_init()?;
+            registry.with(journal).try_init().map_err(twice)?;
         }
     }
     Ok(())
+}
+
+fn twice(error: TryInitError) -> LoggingError {
+    LoggingError::Twice(error.to_string())
 }
 
 fn from_environment() -> Option<String> {

@@ -27,6 +27,8 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(600);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
 /// the limit, thousandths. A probe of a full link by the first step yields 943 at most.
 const FOLLOWED_PERMILLE: u64 = 950;
+/// Tokens in use, thousandths of the link, from which on the link can be what holds senders back.
+const WHOLE_PERMILLE: u64 = 900;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
 
@@ -151,7 +153,9 @@ impl Capacity {
             by.fold(0, |sum: u64, one| sum.saturating_add(one.sent.0)) > round.sent / 2
         };
         let allowed = scaled(self.usable().0, before.tokens.min(round.tokens), LINK_TOKENS.into());
-        let followed = round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
+        // Senders that could not use all tokens say nothing of what more there is.
+        let whole = before.tokens.min(round.tokens) >= WHOLE_PERMILLE;
+        let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
         // What arrives lags behind what is sent: only what two rounds sent can be missed in this one.
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         let queueing = round.arrived < sent;

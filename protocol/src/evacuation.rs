@@ -21,6 +21,8 @@ use crate::{
 const REMEMBERED: usize = 64;
 /// Most evacuations in one heartbeat.
 const GOSSIPED: usize = 8;
+/// How long something new is told in every heartbeat.
+const NEWS_FOR: Duration = Duration::from_secs(5);
 
 /// Whether an evacuation still wants anything done. Later variants win a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -74,6 +76,8 @@ pub struct Known {
     pub record: Record,
     /// When it started, by this node's clock.
     pub started_at: Instant,
+    /// When this node last learnt something new of it.
+    pub changed_at: Instant,
 }
 
 impl Known {
@@ -104,10 +108,13 @@ impl Evacuations {
             // A node that restarted learns from the others how long ago it was.
             known.started_at = known.started_at.min(started_at);
             let news = record.state > known.record.state;
+            if news {
+                known.changed_at = now;
+            }
             known.record.state = known.record.state.max(record.state);
             return news;
         }
-        self.known.insert(record.id, Known { record: record.clone(), started_at });
+        self.known.insert(record.id, Known { record: record.clone(), started_at, changed_at: now });
         if self.known.len() > REMEMBERED {
             let oldest = self
                 .known
@@ -159,15 +166,20 @@ impl Evacuations {
             .map(|other| other.id)
     }
 
-    /// Records for the next heartbeat: the active ones and the latest of the others.
-    pub fn gossip(&self, now: Instant) -> Vec<Record> {
-        let mut latest: Vec<&Known> = self.known.values().collect();
-        latest.sort_by_key(|known| {
-            (known.record.state != State::Active, core::cmp::Reverse(known.started_at))
-        });
-        latest
-            .into_iter()
-            .take(GOSSIPED)
+    /// Records for heartbeat number `turn`: what is new, and of all others each in its turn, so that
+    /// whoever missed something or came late learns everything within some heartbeats.
+    pub fn gossip(&self, now: Instant, turn: u64) -> Vec<Record> {
+        let (mut news, mut rest): (Vec<&Known>, Vec<&Known>) =
+            self.known.values().partition(|known| now.since(known.changed_at) < NEWS_FOR);
+        news.sort_by_key(|known| core::cmp::Reverse(known.changed_at));
+        // News alone never fills a heartbeat, so that the rest has its turn.
+        rest.extend(news.split_off(news.len().min(GOSSIPED / 2)));
+        let room = GOSSIPED - news.len();
+        let first = usize::try_from(turn).unwrap_or(0).wrapping_mul(room);
+        let next = (0..rest.len().min(room)).map(|at| rest[first.wrapping_add(at) % rest.len()]);
+        news.iter()
+            .copied()
+            .chain(next)
             .map(|known| Record { age_ms: milliseconds(known.age(now)), ..known.record.clone() })
             .collect()
     }

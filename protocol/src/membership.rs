@@ -39,7 +39,8 @@ pub struct Peer {
     pub heard_at: Instant,
     /// Since when it has been alive without a break.
     pub alive_since: Instant,
-    /// When it first echoed this life of ours, since `alive_since`.
+    /// When it first echoed a heartbeat that this life of ours sent after `alive_since`: an older
+    /// one, in a message that waited somewhere, does not show that it hears us now.
     pub echoed_since: Option<Instant>,
     /// The newest of our heartbeats that it echoed, by when we sent it.
     pub echo_sent_at: Option<Instant>,
@@ -134,7 +135,9 @@ impl Membership {
         peer.heard_at = now;
         peer.heartbeat = heartbeat;
         if let Some(sent_at) = echo.and_then(|echo| self.sent_at(echo.number)) {
-            peer.echoed_since.get_or_insert(now);
+            if sent_at >= peer.alive_since {
+                peer.echoed_since.get_or_insert(now);
+            }
             peer.echo_sent_at = peer.echo_sent_at.max(Some(sent_at));
             let held = Duration::from_micros(echo.map_or(0, |echo| echo.held_us));
             let sample = now.since(sent_at).saturating_sub(held);
@@ -196,14 +199,12 @@ impl Membership {
             .is_some_and(|sent_at| now.since(sent_at) < self.vouched_for)
     }
 
-    /// Whether a peer that is up may have declared us dead: it has not echoed us for too long, or
-    /// not since it came up, too long ago.
-    pub fn echo_lapsed(&self, now: Instant, node: NodeId) -> bool {
-        self.is_up(now, node)
-            && self.peers.get(&node).is_some_and(|peer| {
-                let vouched_at = peer.alive_since.max(peer.echo_sent_at.unwrap_or_default());
-                now.since(vouched_at) >= self.vouched_for
-            })
+    /// Until when a peer that is up cannot have declared us dead: counted from the sending of what it
+    /// echoed, or from when it came up. `None` if it is not up.
+    pub fn vouched_until(&self, now: Instant, node: NodeId) -> Option<Instant> {
+        let peer = self.peers.get(&node).filter(|_| self.is_up(now, node))?;
+        let vouched_at = peer.alive_since.max(peer.echo_sent_at.unwrap_or_default());
+        Some(vouched_at + self.vouched_for)
     }
 
     /// Echoes for our next heartbeat: of all peers that are up.

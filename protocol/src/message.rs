@@ -269,6 +269,8 @@ pub enum Direct {
         id: MoveId,
         /// How long the guest had been paused when this was sent, in milliseconds.
         paused_ms: u64,
+        /// Whether the VM ran, and is to run at the destination, even if that has lost its journal.
+        resumes: bool,
     },
     /// Source to destination: the VM stays at the source; destroy what arrived.
     SourceKept {

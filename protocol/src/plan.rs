@@ -46,6 +46,8 @@ pub struct Plan {
     pub vms: Vec<PlannedVm>,
     /// Hosts to be emptied that are not heard, so that their VMs are not known.
     pub silent: Vec<String>,
+    /// Hosts to be emptied whose hypervisor does not answer: what is planned of them may be old.
+    pub hypervisor_down: Vec<String>,
     /// Milliseconds until the last one has left.
     pub total_ms: u64,
     /// Bytes that must cross.
@@ -91,6 +93,13 @@ impl Node {
             ) {
                 plan.silent.push(entry.name.clone());
                 continue;
+            }
+            let up = match self.membership.peer(source) {
+                Some(peer) if source != self.me => peer.heartbeat.host.hypervisor_up,
+                _ => self.hypervisor_down.is_none(),
+            };
+            if !up {
+                plan.hypervisor_down.push(entry.name.clone());
             }
             for one in self.inventory_of(now, source) {
                 if one.state == VmState::Arriving {

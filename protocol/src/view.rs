@@ -87,6 +87,8 @@ pub struct EvacuationView {
     pub arrived: usize,
     /// Source hosts that are not heard.
     pub silent: Vec<String>,
+    /// Source hosts whose hypervisor does not answer, so that their VMs are not known.
+    pub hypervisor_down: Vec<String>,
     /// Whether every host that is heard has nothing left to move.
     pub done: bool,
     /// When it ends at the present rate, from now.
@@ -248,6 +250,7 @@ impl Node {
             bytes_left: 0,
             arrived: self.outcomes.keys().filter(|(id, _)| *id == mover).count(),
             silent: Vec::new(),
+            hypervisor_down: Vec::new(),
             done: false,
             remaining: None,
         };
@@ -257,7 +260,11 @@ impl Node {
             if !record.covers(node.id, site) {
                 continue;
             }
-            if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) {
+            let answers = node.host.is_some_and(|host| host.hypervisor_up);
+            if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) && !answers {
+                // Nobody knows what it still runs.
+                view.hypervisor_down.push(node.name);
+            } else if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) {
                 // A host that has not heard of the evacuation yet has nothing to say about it.
                 heard |= node.id == self.me || self.knows(node.id, mover);
                 if node.id != self.me && !self.knows(node.id, mover) {
@@ -271,7 +278,8 @@ impl Node {
                 view.silent.push(node.name);
             }
         }
-        view.done = heard && view.vms_left == 0 && view.stuck == 0;
+        view.done =
+            heard && view.vms_left == 0 && view.stuck == 0 && view.hypervisor_down.is_empty();
         let links = self.links_view(now);
         let rate = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
         if rate > 0 && view.bytes_left > 0 {
@@ -281,9 +289,7 @@ impl Node {
     }
 
     fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
-        self.membership.peer(node).is_some_and(|peer| {
-            peer.heartbeat.evacuations.iter().any(|record| record.id == evacuation)
-        })
+        self.heard_of.get(&node).is_some_and(|heard_of| heard_of.contains(&evacuation))
     }
 
     /// All VMs of all hosts, as last heard.

@@ -183,7 +183,8 @@ fn direct() -> impl Strategy<Value = Direct> {
         ),
         (move_id(), any::<Result<(), String>>())
             .prop_map(|(id, answer)| Direct::Reserved { id, answer }),
-        (move_id(), any::<u64>()).prop_map(|(id, paused_ms)| Direct::SourceGone { id, paused_ms }),
+        (move_id(), any::<u64>(), any::<bool>())
+            .prop_map(|(id, paused_ms, resumes)| Direct::SourceGone { id, paused_ms, resumes }),
         (move_id(), copy).prop_map(|(id, copy)| Direct::DestinationHas { id, copy }),
         move_id().prop_map(|id| Direct::SourceKept { id }),
         any::<(u64, u64, u64, u16, u64, u64, u64)>().prop_map(|one| Direct::HandOn(HandOn {

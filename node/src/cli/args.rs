@@ -26,7 +26,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   0  done
   1  not all done, or refused by the daemon, or no daemon answers
-  2  wrong usage; nothing was done
+  2  wrong usage, a site or host that does not exist, or a wrong configuration; nothing was done
 
 Files:
   /etc/lifeboat/lifeboat.toml  the configuration of this host
@@ -47,18 +47,71 @@ Exit status:
   1  a file is there already, or cannot be written; nothing is overwritten
   2  the options do not make a sound configuration; nothing was written";
 
+const NODE_HELP: &str = "\
+Examples:
+  lifeboat node
+  lifeboat node --config /tmp/t1/lifeboat.toml
+  LIFEBOAT_LOG=debug lifeboat node
+  systemctl enable --now lifeboat
+
+It runs in the foreground and starts the carrier of this host, a process of its own through which \
+everything to and from other hosts goes. A daemon that is started anew adopts the carrier that runs \
+and the moves that are under way.
+
+Signals:
+  SIGTERM, SIGINT  says goodbye to the other hosts and ends. The carrier and its moves go on; to end \
+these, too: `lifeboat carrier --stop`.
+  SIGKILL          loses nothing: what matters stands in the journal.
+
+Environment:
+  LIFEBOAT_LOG     how much is logged, instead of `level` in the configuration: error, warn, info, \
+debug, trace, or a filter such as debug,libp2p=info
+  LIFEBOAT_CONFIG  as --config
+  NO_COLOR         no colours in the log
+
+Exit status:
+  0  it was told to stop
+  1  it cannot start: key, journal, port or sockets; the message says what to do
+  2  wrong usage, or a wrong configuration; nothing was started";
+
+const CARRIER_HELP: &str = "\
+The daemon starts it, and it outlives the daemon, so that a restart of the daemon costs no move. To \
+end it, to free its port or to start the next one from a newer program:
+
+  systemctl stop lifeboat
+  lifeboat carrier --stop
+  systemctl start lifeboat
+
+Moves that are under way are given up by that; their machines run on where they are, and move later.
+
+Exit status:
+  0  it was told to stop; with --stop: none runs (any more)
+  1  it cannot start, or does not stop; with --stop: the daemon still runs
+  2  wrong usage, or a wrong configuration";
+
+const EMBEDDED_HYPERVISOR_HELP: &str = "\
+Example of FILE, and of the file that its `vms` names:
+  { \"control\": \"/tmp/t1/run/hypervisor.sock\", \"memory\": 1073741824, \"processors\": 4,
+    \"vms\": \"/tmp/t1/vms.json\" }
+  [ { \"uuid\": \"00000000-0000-0000-0000-000000000001\", \"name\": \"web\", \"memory\": 67108864,
+      \"dirty_rate\": 1000000, \"policy\": { \"priority\": 90 } } ]
+
+Its guests hold real memory and write to it. They end with this process.";
+
 const STATUS_EXAMPLES: &str = "\
 Examples:
   lifeboat status
+  lifeboat status --all
   watch -n 2 lifeboat status
   lifeboat status --json | jq '.hosts[] | select(.state != \"alive\")'
 
-What is wrong comes first. The view is that of the host asked: another host may hear more or less.
+What is wrong comes first. The view is that of the host asked: another host may hear more or less. \
+On a narrow terminal the less important columns are left out; --json has everything.
 
 Exit status:
   0  answered
   1  no daemon answers
-  2  wrong usage";
+  2  wrong usage, or a wrong configuration";
 
 const VMS_EXAMPLES: &str = "\
 Examples:
@@ -69,7 +122,7 @@ Examples:
 Exit status:
   0  answered
   1  no daemon answers
-  2  wrong usage";
+  2  wrong usage, a host that does not exist, or a wrong configuration";
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -81,8 +134,9 @@ of it can be put right at once.
 
 Exit status:
   0  there is a plan, whatever it says
-  1  refused by the daemon, or no daemon answers
-  2  wrong usage";
+  1  no daemon answers
+  2  wrong usage, terms that make no sense (such as a site that does not exist), or a wrong
+     configuration";
 
 const EVACUATE_EXAMPLES: &str = "\
 Examples:
@@ -97,9 +151,10 @@ ended with Ctrl-C, or when the daemon that it was given to dies, the evacuation 
 
 Exit status:
   0  every machine has arrived; or it was started with --detach; or Ctrl-C was pressed
-  1  not all have arrived: some cannot go (all reasons are printed), or it was cancelled, or not
-     started
-  2  wrong usage; nothing was started";
+  1  not all have arrived: some cannot go (all reasons are printed), or no host that is to be emptied
+     is heard, or it was cancelled, or not started
+  2  wrong usage, terms that make no sense (such as a site that does not exist), or a wrong
+     configuration; nothing was started";
 
 const CANCEL_EXAMPLES: &str = "\
 Examples:
@@ -109,7 +164,8 @@ Examples:
 
 Without --abort no further machine starts to move, and those on their way arrive. With --abort \
 these are given up, too, and go on running where they are; only one that is already switching over \
-arrives.
+arrives. Without an ID all that are active are ended; with --abort also those that were merely \
+cancelled and still have machines on their way. What is printed is what they are now.
 
 --declare-dead is for one rare case: a host fell silent at the very moment at which a machine \
 switched over from it. Nobody can then know from afar whether the machine runs there, so the copy \
@@ -120,7 +176,7 @@ the machine runs twice and its disks may be destroyed.
 Exit status:
   0  done
   1  refused by the daemon, or no daemon answers, or not confirmed
-  2  wrong usage";
+  2  wrong usage, a host that does not exist, or a wrong configuration";
 
 const EVENTS_EXAMPLES: &str = "\
 Examples:
@@ -133,7 +189,7 @@ Each host remembers what it saw itself since its daemon started, at most the las
 Exit status:
   0  all events are printed
   1  no daemon answers, or it ended while it was followed
-  2  wrong usage";
+  2  wrong usage, or a wrong configuration";
 
 const REPORT_EXAMPLES: &str = "\
 Examples:
@@ -144,7 +200,7 @@ Examples:
 Exit status:
   0  answered; with --follow: every machine has arrived, or Ctrl-C was pressed
   1  there is no such evacuation, or no daemon answers; with --follow: not all have arrived
-  2  wrong usage";
+  2  wrong usage, or a wrong configuration";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -160,8 +216,8 @@ of memory at most.
 
 Exit status:
   0  every machine arrived once, intact
-  1  not all of them did, or it could not be played, or Ctrl-C was pressed
-  2  wrong usage; nothing was started";
+  1  not all of them did, or it could not be played, or Ctrl-C was pressed, or nobody reads the output
+  2  wrong usage, or a file or directory that cannot be written; nothing was started";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -188,10 +244,11 @@ pub enum Command {
     #[command(after_long_help = INIT_EXAMPLES)]
     Init(InitArgs),
     /// Run the daemon of this host.
+    #[command(after_long_help = NODE_HELP)]
     Node,
     /// Show hosts, links and evacuations; what is wrong comes first.
     #[command(after_long_help = STATUS_EXAMPLES)]
-    Status(ClientArgs),
+    Status(StatusArgs),
     /// List the virtual machines of all hosts.
     #[command(after_long_help = VMS_EXAMPLES)]
     Vms(VmsArgs),
@@ -213,23 +270,26 @@ pub enum Command {
     /// See it work on this machine: two sites, an evacuation, and a host that dies.
     #[command(after_long_help = DEMO_EXAMPLES)]
     Demo(DemoOptions),
-    /// Run the carrier of this host; the daemon starts it by itself.
-    #[command(hide = true)]
-    Carrier,
-    /// Run the embedded hypervisor.
-    #[command(hide = true)]
+    /// Run the carrier of this host, as the daemon does by itself, or stop it.
+    #[command(after_long_help = CARRIER_HELP)]
+    Carrier {
+        /// Stop the one that runs, with all its moves; stop the daemon first.
+        #[arg(long)]
+        stop: bool,
+    },
+    /// Run the embedded hypervisor, for trying things out without libvirt.
+    #[command(hide = true, after_long_help = EMBEDDED_HYPERVISOR_HELP)]
     EmbeddedHypervisor {
-        /// A JSON file.
+        /// A JSON file: control socket, memory, processors, and the file of its machines.
         file: PathBuf,
     },
-    /// Run the WAN emulator.
+    /// Run the WAN emulator of the demo and the tests.
     #[command(hide = true)]
     WanEmulator {
-        /// A JSON file.
+        /// A JSON file: control socket, links and routes, as `lifeboat demo --keep` leaves one.
         file: PathBuf,
     },
-    /// Write the manual pages.
-    #[command(hide = true)]
+    /// Write the manual pages, one per command, made from the words of --help.
     Man {
         /// Where to; the directory must exist.
         directory: PathBuf,
@@ -245,6 +305,17 @@ pub struct ClientArgs {
     /// Print JSON: one value, or one per line where the output goes on.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `lifeboat status`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StatusArgs {
+    /// Also the evacuations that ended and are older than an hour; --json always has them.
+    #[arg(long)]
+    pub all: bool,
+    /// The daemon.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// `lifeboat init`.
@@ -385,6 +456,7 @@ pub struct EvacuateArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct CancelArgs {
     /// Which evacuation, as the status shows it; all active ones if it is not given.
+    #[arg(value_name = "ID")]
     pub id: Option<String>,
     /// Give up the moves under way, too: these machines stay where they are.
     #[arg(long)]

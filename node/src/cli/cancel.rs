@@ -1,10 +1,19 @@
 //! `lifeboat cancel`: ending evacuations, and the operator's word that a host is dead.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
 use super::args::CancelArgs;
 use super::connect::Daemon;
 use super::failure::Failure;
-use super::output::{ask, can_ask, print, print_json};
-use crate::api::{Request, Status, VmInfo};
+use super::output::{ask, can_ask, print, print_json, remark};
+use crate::api::{Cancelled, Request, Status, VmInfo};
+
+/// How long VMs may take to run once their source is declared dead.
+const RUNS_WITHIN: Duration = Duration::from_secs(5);
+/// Between two looks at them.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Does what was asked.
 pub(super) async fn run(daemon: &Daemon, args: &CancelArgs) -> Result<(), Failure> {
@@ -16,22 +25,23 @@ pub(super) async fn run(daemon: &Daemon, args: &CancelArgs) -> Result<(), Failur
 
 async fn cancel(daemon: &Daemon, args: &CancelArgs) -> Result<(), Failure> {
     let request = Request::Cancel { id: args.id.clone(), abort: args.abort };
-    let ids: Vec<String> = daemon.ask(&request).await?;
+    let cancelled: Vec<Cancelled> = daemon.ask(&request).await?;
     if args.client.json {
-        return print_json(&ids);
+        return print_json(&cancelled);
     }
-    for id in &ids {
-        print(&format!(
-            "evacuation {id} is {}",
-            match args.abort {
-                false => "cancelled: no further VM starts to move, those on their way arrive",
-                true => {
-                    "aborted: no further VM starts to move, those on their way stay where they are"
-                }
-            }
-        ))?;
+    cancelled.iter().try_for_each(|one| print(&what_it_is_now(one)))
+}
+
+fn what_it_is_now(one: &Cancelled) -> String {
+    let Cancelled { id, state, was_so } = one;
+    let then = match state.as_str() {
+        "aborted" => "no further VM starts to move, those on their way stay where they are",
+        _ => "no further VM starts to move, those on their way arrive",
+    };
+    match was_so {
+        false => format!("evacuation {id} is {state}: {then}"),
+        true => format!("evacuation {id} was {state} before, and stays so: {then}"),
     }
-    Ok(())
 }
 
 async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<(), Failure> {
@@ -45,7 +55,7 @@ async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<
                     .to_owned(),
             ));
         }
-        eprintln!("{}", what_waits(&status.node, &vms));
+        remark(&what_waits(&status.node, &vms));
         let question = format!(
             "If {host} still runs one of them, it will run twice and its disks may be destroyed.\n\
              Do you KNOW that {host} is dead, its power off?"
@@ -58,10 +68,47 @@ async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<
     if args.client.json {
         return print_json(&answer);
     }
-    print(&format!(
-        "{} takes {host} for dead: VMs that wait here for its word run here now",
-        status.node
-    ))
+    let here = &status.node;
+    let waited = waiting_on(here, &vms);
+    let left = until_they_run(daemon, here, &waited).await?;
+    print(&what_came_of_it(host, here, &waited, &left))
+}
+
+/// The names of the VMs that wait on a host for the word of another.
+fn waiting_on(here: &str, vms: &[VmInfo]) -> Vec<String> {
+    let waiting = vms.iter().filter(|vm| vm.state == "unknown" && vm.host == here);
+    waiting.map(|vm| vm.name.clone()).collect()
+}
+
+/// Those of `waited` that still wait after a while: they wait for the word of a third host.
+async fn until_they_run(
+    daemon: &Daemon,
+    here: &str,
+    waited: &[String],
+) -> Result<Vec<String>, Failure> {
+    let deadline = Instant::now() + RUNS_WITHIN;
+    let mut left = waited.to_vec();
+    while !left.is_empty() && Instant::now() < deadline {
+        sleep(LOOK_EVERY).await;
+        let now = waiting_on(here, &daemon.ask::<Vec<VmInfo>>(&Request::Vms).await?);
+        left.retain(|name| now.contains(name));
+    }
+    Ok(left)
+}
+
+fn what_came_of_it(dead: &str, here: &str, waited: &[String], left: &[String]) -> String {
+    let run: Vec<&str> =
+        waited.iter().filter(|name| !left.contains(name)).map(String::as_str).collect();
+    let mut text = format!("{here} takes {dead} for dead: ");
+    text += &match run.as_slice() {
+        [] if waited.is_empty() => "no VM waited here for its word".to_owned(),
+        [] => "no VM that waits here runs by that".to_owned(),
+        run => format!("it is certain now of {}; see `lifeboat vms --host {here}`", run.join(", ")),
+    };
+    if !left.is_empty() {
+        text += &format!("; still waiting here: {}", left.join(", "));
+    }
+    text
 }
 
 /// The VMs that the word is about: only a host where copies wait can act on it.
@@ -91,6 +138,38 @@ fn what_waits(here: &str, vms: &[VmInfo]) -> String {
 mod tests {
     use super::*;
     use crate::cli::samples::vm;
+
+    #[test]
+    fn the_answer_is_what_it_is_now() {
+        let check = |state: &str, was_so, expect: &str| {
+            let one = Cancelled { id: "7".to_owned(), state: state.to_owned(), was_so };
+            let text = what_it_is_now(&one);
+            assert!(text.starts_with(expect), "{text}");
+            assert_eq!(text.ends_with("arrive"), state == "cancelled", "{text}");
+        };
+        check("cancelled", false, "evacuation 7 is cancelled: ");
+        check("aborted", false, "evacuation 7 is aborted: ");
+        check("aborted", true, "evacuation 7 was aborted before, and stays so: ");
+    }
+
+    #[test]
+    fn what_came_of_the_word_is_what_was_seen() {
+        let check = |waited: &[&str], left: &[&str], expect: &str| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let (waited, left): (Vec<String>, Vec<String>) = (owned(waited), owned(left));
+            let text = what_came_of_it("a3", "b1", &waited, &left);
+            assert_eq!(text, format!("b1 takes a3 for dead: {expect}"));
+        };
+        check(&[], &[], "no VM waited here for its word");
+        check(&["web"], &["web"], "no VM that waits here runs by that; still waiting here: web");
+        check(
+            &["web", "db"],
+            &["db"],
+            "it is certain now of web; see `lifeboat vms --host b1`; still waiting here: db",
+        );
+        let vms = [vm("web", "b1", "unknown"), vm("db", "b2", "unknown"), vm("x", "b1", "moving")];
+        assert_eq!(waiting_on("b1", &vms), ["web"]);
+    }
 
     #[test]
     fn the_word_is_given_where_a_copy_waits() {

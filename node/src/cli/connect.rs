@@ -73,6 +73,7 @@ impl Answers {
             Reply::More(value) => read(value).map(Some),
             Reply::Done(_) => Ok(None),
             Reply::Error(reason) => Err(ClientError::Refused(reason).into()),
+            Reply::Wrong(reason) => Err(ClientError::Wrong(reason).into()),
         }
     }
 }

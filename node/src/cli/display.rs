@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::output::{can_redraw, print, print_json_line};
+use super::output::{can_redraw, print, print_json_line, remark};
 use super::tracker::Change;
 use super::words::{maybe_time, moment, percent, rate, size, time, time_left, vms};
 use crate::api::{Report, VmInfo};
@@ -59,7 +59,7 @@ impl Display {
         match self {
             Self::Bars(bars) => bars.all.println(text).map_err(Failure::Output),
             Self::Lines | Self::Json => {
-                eprintln!("{text}");
+                remark(text);
                 Ok(())
             }
         }

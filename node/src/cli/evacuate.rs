@@ -6,7 +6,7 @@ use super::args::EvacuateArgs;
 use super::connect::Daemon;
 use super::failure::Failure;
 use super::follow::{self, Interrupt};
-use super::output::{ask, can_ask, print, print_json_line};
+use super::output::{ask, can_ask, print, print_json_line, remark};
 use super::plan;
 use crate::api::{PlanInfo, Request, Started};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(daemon: &Daemon, args: &EvacuateArgs) -> Result<(), Fail
     let interrupt = Interrupt::catch()?;
     let started: Started = daemon.ask(&Request::Evacuate(args.terms.terms())).await?;
     if let Some(error) = no_plan {
-        eprintln!("There was no plan to show: {error}");
+        remark(&format!("There was no plan to show: {error}"));
     }
     let id = &started.id;
     if args.client.json {

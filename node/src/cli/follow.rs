@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::connect::Daemon;
 use super::display::Display;
 use super::failure::Failure;
-use super::output::{print, print_json_line};
+use super::output::{print, print_json_line, remark};
 use super::report::summary;
 use super::tracker::{Tracker, Verdict};
 use crate::api::{Report, Request};
@@ -65,10 +65,10 @@ pub(super) async fn to_the_end(
     display.close();
     match end? {
         End::Interrupted => {
-            eprintln!(
+            remark(&format!(
                 "No longer following: the evacuation goes on. `lifeboat status` shows it, \
                  `lifeboat report --follow {id}` follows it again, `lifeboat cancel {id}` ends it."
-            );
+            ));
             Ok(())
         }
         End::Over { report, verdict } => {

@@ -2,7 +2,7 @@
 //!
 //! Each command asks a daemon one thing and prints the answer; none of them decides anything about
 //! an evacuation. What was asked for goes to stdout, everything else to stderr; the exit status is
-//! 0 when it was done, 1 when not all of it was, 2 when the command was wrong.
+//! 0 when it was done, 1 when not all of it was, 2 when the command or the configuration was wrong.
 
 pub mod args;
 mod cancel;
@@ -49,7 +49,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let daemon = |args: &ClientArgs| Daemon::find(args, config);
     match cli.command {
         Command::Init(args) => init::run(&args, config),
-        Command::Status(args) => status::run(&daemon(&args)?, args.json).await,
+        Command::Status(args) => status::run(&daemon(&args.client)?, &args).await,
         Command::Vms(args) => vms::run(&daemon(&args.client)?, &args).await,
         Command::Plan(args) => plan::run(&daemon(&args.client)?, &args).await,
         Command::Evacuate(args) => evacuate::run(&daemon(&args.client)?, &args).await,
@@ -58,9 +58,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Report(args) => report::run(&daemon(&args.client)?, &args).await,
         Command::Demo(options) => processes::demo(options).await,
         Command::Man { directory } => man::run(&directory),
-        Command::Node => Ok(processes::node(own).await?),
-        Command::Carrier => Ok(processes::carrier(own).await?),
-        Command::EmbeddedHypervisor { file } => Ok(processes::embedded_hypervisor(file).await?),
-        Command::WanEmulator { file } => Ok(processes::wan_emulator(file).await?),
+        Command::Node => processes::node(own).await,
+        Command::Carrier { stop: true } => processes::stop_carrier(own).await,
+        Command::Carrier { stop: false } => processes::carrier(own).await,
+        Command::EmbeddedHypervisor { file } => processes::embedded_hypervisor(file).await,
+        Command::WanEmulator { file } => processes::wan_emulator(file).await,
     }
 }

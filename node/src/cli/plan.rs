@@ -59,7 +59,7 @@ fn order(go: &[&PlannedVmInfo]) -> String {
         "to",
         ">starts",
         ">arrives",
-        ">paused",
+        "?>paused",
         "",
     ]);
     for (number, vm) in go.iter().enumerate() {
@@ -76,7 +76,7 @@ fn order(go: &[&PlannedVmInfo]) -> String {
             if vm.late { cell("LATE", Mood::Bad) } else { Cell::new("") },
         ]);
     }
-    text(&made)
+    text(made)
 }
 
 fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {

@@ -1,65 +1,144 @@
 //! The processes that `lifeboat` itself starts: the daemon, its carrier, and the stand-ins of the
 //! demo.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use anyhow::Context;
 use lifeboat_carrier::{CarrierConfig, Patience};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
 
-use super::failure::Failure;
+use super::{failure::Failure, output::print};
 use crate::{
     config::Config,
     daemon,
-    demo::{self, DemoOptions},
+    demo::{self, DemoOptions, ENDS_WITH_STDIN},
     logging,
 };
+
+/// How long a carrier may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the daemon of this host.
 ///
 /// # Errors
 /// Whatever keeps the daemon from starting.
-pub(super) async fn node(config: &Path) -> anyhow::Result<()> {
+pub(super) async fn node(config: &Path) -> Result<(), Failure> {
+    end_with_stdin();
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
-    daemon::run(config).await
+    Ok(daemon::run(config).await?)
 }
 
 /// Runs the carrier of this host.
 ///
 /// # Errors
 /// If its port, key or socket cannot be had.
-pub(super) async fn carrier(config: &Path) -> anyhow::Result<()> {
+pub(super) async fn carrier(config: &Path) -> Result<(), Failure> {
+    end_with_stdin();
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
-    let pid_file = config.run_dir.join("carrier.pid");
-    std::fs::write(&pid_file, format!("{}\n", std::process::id()))
+    let pid_file = pid_file(&config);
+    std::fs::write(&pid_file, format!("{}\n", process::id()))
         .with_context(|| format!("cannot write {}", pid_file.display()))?;
-    lifeboat_carrier::run(CarrierConfig {
+    let run = lifeboat_carrier::run(CarrierConfig {
         control_socket: config.carrier_socket(),
         key_file: config.key_file.clone(),
         listen: config.listen,
         upstream: None,
         patience: Patience::default(),
-    })
-    .await
+    });
+    Ok(run.await?)
+}
+
+fn pid_file(config: &Config) -> PathBuf {
+    config.run_dir.join("carrier.pid")
+}
+
+/// Stops the carrier of this host, which gives up its moves. That it does not run is as good.
+///
+/// # Errors
+/// If the daemon runs, which would start another one, or the carrier does not end.
+pub(super) async fn stop_carrier(config: &Path) -> Result<(), Failure> {
+    let config = Config::load(config)?;
+    if UnixStream::connect(config.control_socket()).await.is_ok() {
+        return Err(Failure::NotDone(
+            "the daemon of this host runs and would start another carrier at once; stop it first, \
+             for example with `systemctl stop lifeboat`"
+                .to_owned(),
+        ));
+    }
+    let socket = config.carrier_socket();
+    let mut connection = match UnixStream::connect(&socket).await {
+        Ok(connection) => connection,
+        Err(error) if is_nobody(error.kind()) => return print("No carrier runs on this host."),
+        Err(error) => {
+            return Err(Failure::NotDone(format!("cannot reach {}: {error}", socket.display())));
+        }
+    };
+    // Whoever listens there is the carrier, whatever a file says.
+    let owner = connection.peer_cred().ok().and_then(|owner| owner.pid());
+    let pid = owner.and_then(Pid::from_raw).ok_or_else(|| {
+        Failure::NotDone(format!("it is not known which process listens at {}", socket.display()))
+    })?;
+    kill_process(pid, Signal::TERM).map_err(|error| {
+        Failure::NotDone(format!("cannot end the carrier, process {}: {error}", owner.unwrap_or(0)))
+    })?;
+    let mut rest = Vec::new();
+    match timeout(ENDS_WITHIN, connection.read_to_end(&mut rest)).await {
+        Ok(_) => {
+            // Its number may belong to another process later.
+            let _ = std::fs::remove_file(pid_file(&config));
+            print("The carrier has ended; moves that were under way start over later.")
+        }
+        Err(_) => Err(Failure::NotDone(format!(
+            "the carrier, process {}, has not ended within {} s",
+            owner.unwrap_or(0),
+            ENDS_WITHIN.as_secs()
+        ))),
+    }
+}
+
+fn is_nobody(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Where the demo asked for it, ends this process as soon as standard input does: the demo holds
+/// its other end, so that nothing is left behind whichever way the demo ends.
+fn end_with_stdin() {
+    if std::env::var_os(ENDS_WITH_STDIN).is_none() {
+        return;
+    }
+    std::thread::spawn(|| {
+        // Nothing is ever written to it.
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        process::exit(1);
+    });
 }
 
 /// Runs the embedded hypervisor, as a file of JSON describes it.
 ///
 /// # Errors
 /// If the file cannot be read or the control socket cannot be had.
-pub(super) async fn embedded_hypervisor(file: PathBuf) -> anyhow::Result<()> {
+pub(super) async fn embedded_hypervisor(file: PathBuf) -> Result<(), Failure> {
+    end_with_stdin();
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
-    lifeboat_sim_net::live::hypervisor::run(read(&file)?).await
+    Ok(lifeboat_sim_net::live::hypervisor::run(read(&file)?).await?)
 }
 
 /// Runs the WAN emulator, as a file of JSON describes it.
 ///
 /// # Errors
 /// If the file cannot be read or a port cannot be had.
-pub(super) async fn wan_emulator(file: PathBuf) -> anyhow::Result<()> {
+pub(super) async fn wan_emulator(file: PathBuf) -> Result<(), Failure> {
+    end_with_stdin();
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
-    lifeboat_sim_net::live::wan::run(read(&file)?).await
+    Ok(lifeboat_sim_net::live::wan::run(read(&file)?).await?)
 }
 
 /// Runs the demo.
@@ -67,14 +146,23 @@ pub(super) async fn wan_emulator(file: PathBuf) -> anyhow::Result<()> {
 /// # Errors
 /// If it could not be played, or not every VM arrived once, intact.
 pub(super) async fn demo(options: DemoOptions) -> Result<(), Failure> {
-    match demo::run(options).await? {
-        true => Ok(()),
-        false => Err(Failure::NotDone("not every machine arrived once, intact".to_owned())),
+    let demo = demo::Demo::new(options).map_err(|wrong| Failure::Usage(format!("{wrong:#}")))?;
+    match demo.run().await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::NotDone("not every machine arrived once, intact".to_owned())),
+        Err(error) => Err(match error.downcast::<io::Error>() {
+            // Only its own output can be a pipe that is broken.
+            Ok(gone) if gone.kind() == io::ErrorKind::BrokenPipe => Failure::Output(gone),
+            Ok(error) => Failure::Process(error.into()),
+            Err(error) => Failure::Process(error),
+        }),
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(file: &Path) -> anyhow::Result<T> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not understood", file.display()))
+/// What a person wrote by hand: a mistake in it is wrong usage.
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", file.display())))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::Usage(format!("{} is not understood: {error}", file.display())))
 }

@@ -9,7 +9,7 @@ use super::follow;
 use super::output::{print, print_json};
 use super::table::{row, table, text};
 use super::vms;
-use super::words::{self, percent, rate_in_both, size, time};
+use super::words::{self, known, maybe_time, percent, rate_in_both, size, time};
 use crate::api::{Arrived, EvacuationInfo, Measures, Report, Request};
 
 /// Asks and prints, or follows.
@@ -58,6 +58,9 @@ fn heading(one: &EvacuationInfo) -> String {
     if !one.silent.is_empty() {
         let _ = write!(out, "\nnot heard from: {}", one.silent.join(", "));
     }
+    if !one.hypervisor_down.is_empty() {
+        let _ = write!(out, "\nno hypervisor answers on: {}", one.hypervisor_down.join(", "));
+    }
     out
 }
 
@@ -71,9 +74,9 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
         ">took",
         ">paused",
         ">sent",
-        ">needed",
-        ">ratio",
-        ">attempts",
+        "?>needed",
+        "?>ratio",
+        "?>attempts",
     ]);
     for one in arrived {
         made.add_row(row([
@@ -83,14 +86,14 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
             time(one.start_ms),
             time(one.end_ms),
             time(one.end_ms.saturating_sub(one.start_ms)),
-            time(one.downtime_ms),
-            size(one.bytes_sent),
+            maybe_time(one.downtime_ms),
+            known(one.bytes_sent.map(size)),
             size(one.bytes_needed),
-            percent(one.bytes_sent, one.bytes_needed),
+            known(one.bytes_sent.map(|sent| percent(sent, one.bytes_needed))),
             one.attempts.to_string(),
         ]));
     }
-    text(&made)
+    text(made)
 }
 
 /// What it came to.
@@ -122,7 +125,7 @@ fn table_of_measures(measures: &Measures) -> String {
              the capacity is underestimated"
         }
     };
-    let mut made = table(&["measure", ">value", ""]);
+    let mut made = table(&["measure", ">value", "~"]);
     for (name, value, note) in [
         ("total time", time(measures.total_ms), bound(measures.bound_total_ms)),
         (
@@ -141,9 +144,13 @@ fn table_of_measures(measures: &Measures) -> String {
             "bytes sent",
             size(measures.bytes_sent),
             format!(
-                "{} of the {} needed",
+                "{} of the {} needed{}",
                 percent(measures.bytes_sent, measures.bytes_needed),
-                size(measures.bytes_needed)
+                size(measures.bytes_needed),
+                match measures.vms_not_counted {
+                    0 => String::new(),
+                    count => format!("; not known for {}", words::vms(count as usize)),
+                }
             ),
         ),
         (
@@ -162,7 +169,7 @@ fn table_of_measures(measures: &Measures) -> String {
     ] {
         made.add_row(row([name.to_owned(), value, note]));
     }
-    text(&made)
+    text(made)
 }
 
 #[cfg(test)]

@@ -4,20 +4,28 @@ use std::fmt::Write as _;
 
 use comfy_table::Cell;
 
+use super::args::StatusArgs;
 use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json};
-use super::table::{Mood, cell, row, table, text};
+use super::table::{Mood, Sheet, cell, row, table, text};
 use super::words::{maybe_time, percent, rate, rate_in_both, size, time, time_left, vms};
 use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
 
+/// Evacuations that ended are shown for so long after they were started: an hour.
+const SHOWN_FOR_MS: u64 = 3_600_000;
+
 /// Asks and prints.
-pub(super) async fn run(daemon: &Daemon, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(daemon: &Daemon, args: &StatusArgs) -> Result<(), Failure> {
     let status: Status = daemon.ask(&Request::Status).await?;
-    if json { print_json(&status) } else { print(&render(&status)) }
+    match args.client.json {
+        true => print_json(&status),
+        false => print(&render(&status, args.all)),
+    }
 }
 
-fn render(status: &Status) -> String {
+/// All of it; of the evacuations that ended long ago only if `all`.
+fn render(status: &Status, all: bool) -> String {
     let mut out = String::new();
     let problems = problems(status);
     if !problems.is_empty() {
@@ -33,13 +41,29 @@ fn render(status: &Status) -> String {
     if !status.links.is_empty() {
         let _ = write!(out, "\nLINKS\n{}\n", links(&status.links));
     }
-    match status.evacuations.as_slice() {
-        [] => out.push_str("\nNo evacuation has been started."),
-        evacuations => {
-            let _ = write!(out, "\nEVACUATIONS\n{}", table_of_evacuations(evacuations));
-        }
-    }
+    out.push_str(&evacuations(&status.evacuations, all));
     out
+}
+
+fn evacuations(evacuations: &[EvacuationInfo], all: bool) -> String {
+    let is_shown =
+        |one: &&EvacuationInfo| all || is_active(one) || one.age_ms <= SHOWN_FOR_MS;
+    let shown: Vec<&EvacuationInfo> = evacuations.iter().filter(is_shown).collect();
+    let older = match evacuations.len() - shown.len() {
+        0 => String::new(),
+        1 => "\nOne that ended is older than an hour: `lifeboat status --all` shows it.".to_owned(),
+        n => format!("\n{n} that ended are older than an hour: `lifeboat status --all` shows them."),
+    };
+    match (evacuations, shown.as_slice()) {
+        ([], _) => "\nNo evacuation has been started.".to_owned(),
+        (_, []) => format!("\nNo evacuation is active.{older}"),
+        (_, shown) => format!("\nEVACUATIONS\n{}{older}", table_of_evacuations(shown)),
+    }
+}
+
+/// Whether it was not ended; one that is done takes what comes back, and still bars arrivals.
+fn is_active(one: &EvacuationInfo) -> bool {
+    matches!(one.state.as_str(), "active" | "done")
 }
 
 /// Everything that a person should look at, the worst first.
@@ -101,6 +125,10 @@ fn troubles(one: &EvacuationInfo) -> Vec<String> {
         let hosts = one.silent.join(", ");
         problems.push(format!("evacuation {id}: not heard from: {hosts}"));
     }
+    if !one.hypervisor_down.is_empty() {
+        let hosts = one.hypervisor_down.join(", ");
+        problems.push(format!("evacuation {id}: no hypervisor answers on: {hosts}"));
+    }
     if let (Some(left), Some(deadline)) = (time_left(one), one.deadline_left_ms)
         && left > deadline
     {
@@ -117,19 +145,23 @@ fn is_heard(host: &HostInfo) -> bool {
 }
 
 fn hosts(hosts: &[HostInfo]) -> String {
+    text(sheet_of_hosts(hosts))
+}
+
+fn sheet_of_hosts(hosts: &[HostInfo]) -> Sheet {
     let mut made = table(&[
         "host",
         "site",
         "state",
         ">free",
-        ">of",
-        ">cpu idle",
-        ">sends",
-        ">receives",
+        "?>of",
+        "?>cpu idle",
+        "?>sends",
+        "?>receives",
         ">runtime",
         ">to leave",
         ">stuck",
-        ">rtt",
+        "?>rtt",
     ]);
     for host in hosts {
         let (state, mood) = state_of(host);
@@ -151,7 +183,7 @@ fn hosts(hosts: &[HostInfo]) -> String {
             Cell::new(host.round_trip_us.map_or_else(|| "-".to_owned(), round_trip)),
         ]);
     }
-    text(&made)
+    made
 }
 
 fn state_of(host: &HostInfo) -> (String, Mood) {
@@ -180,7 +212,7 @@ fn round_trip(microseconds: u64) -> String {
 /// The links, with who may use them.
 pub(super) fn links(links: &[LinkInfo]) -> String {
     let mut made =
-        table(&["link", ">carries", ">arrives", ">use", ">rtt", "tokens of 1000", "issued by"]);
+        table(&["link", ">carries", ">arrives", ">use", "?>rtt", "~tokens of 1000", "?issued by"]);
     for link in links {
         let senders =
             link.senders.iter().filter(|one| one.tokens > 0 || one.sent_bytes_per_sec > 0);
@@ -199,7 +231,7 @@ pub(super) fn links(links: &[LinkInfo]) -> String {
             or_dash(issuers.collect()),
         ]));
     }
-    text(&made)
+    text(made)
 }
 
 fn held_back(by: &str) -> &str {
@@ -215,27 +247,33 @@ fn or_dash(lines: Vec<String>) -> String {
     if lines.is_empty() { "-".to_owned() } else { lines.join("\n") }
 }
 
-fn table_of_evacuations(evacuations: &[EvacuationInfo]) -> String {
+fn table_of_evacuations(evacuations: &[&EvacuationInfo]) -> String {
+    text(sheet_of_evacuations(evacuations))
+}
+
+fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
     let mut made = table(&[
         "id",
         "from",
         "to",
         "state",
-        ">started",
+        "?>started",
         ">arrived",
         ">to leave",
         ">stuck",
-        ">left",
+        "?>left",
         ">ends in",
-        ">deadline in",
+        "?>deadline in",
     ]);
     for one in evacuations {
         let state = match &one.merged_into {
             Some(id) if one.state == "active" => format!("active, merged into {id}"),
             _ => one.state.clone(),
         };
-        let active = one.state == "active";
-        let if_active = |text: String| if active { text } else { "-".to_owned() };
+        let if_active = |text: String| match one.state.as_str() {
+            "active" => text,
+            _ => "-".to_owned(),
+        };
         let deadline = match one.deadline_left_ms {
             Some(0) => "past".to_owned(),
             Some(left) => time(left),
@@ -248,14 +286,14 @@ fn table_of_evacuations(evacuations: &[EvacuationInfo]) -> String {
             state,
             format!("{} ago", time(one.age_ms)),
             one.vms_arrived.to_string(),
-            one.vms_left.to_string(),
-            one.vms_stuck.to_string(),
-            size(one.bytes_left),
+            if_active(one.vms_left.to_string()),
+            if_active(one.vms_stuck.to_string()),
+            if_active(size(one.bytes_left)),
             if_active(maybe_time(time_left(one))),
             if_active(deadline),
         ]));
     }
-    text(&made)
+    made
 }
 
 #[cfg(test)]
@@ -263,6 +301,7 @@ mod tests {
     use super::*;
     use crate::api::{IssuerInfo, SenderInfo};
     use crate::cli::samples::{evacuation, host, link};
+    use crate::cli::table::text_within;
 
     fn status() -> Status {
         Status {
@@ -279,7 +318,7 @@ mod tests {
 
     #[test]
     fn where_all_is_well_there_are_no_problems() {
-        let text = render(&status());
+        let text = render(&status(), false);
         assert!(text.starts_with("HOSTS, as a1 in a sees them\nHOST"), "{text}");
         assert!(text.contains("No evacuation has been started."), "{text}");
     }
@@ -299,7 +338,7 @@ mod tests {
             deadline_left_ms: Some(60_000),
             ..evacuation()
         }];
-        let text = render(&status);
+        let text = render(&status, false);
         let found: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
         let expect = [
             "hypervisor of a1 does not answer: connection refused",
@@ -315,6 +354,43 @@ mod tests {
             assert!(found.contains(expect), "{found}: {expect}");
         }
         assert!(text.starts_with("PROBLEMS\n"), "{text}");
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_only_counted() {
+        let one = |id: &str, state: &str, age_ms| EvacuationInfo {
+            id: id.to_owned(),
+            state: state.to_owned(),
+            age_ms,
+            vms_left: 77,
+            ..evacuation()
+        };
+        let many =
+            [one("1", "cancelled", 9_000_000), one("2", "done", 9_000_000), one("3", "aborted", 9)];
+        let text = evacuations(&many, false);
+        let ids: Vec<&str> =
+            text.lines().filter_map(|line| line.split("  ").next()).collect();
+        assert_eq!(ids[..4], ["", "EVACUATIONS", "ID", "2"], "{text}");
+        assert!(text.contains("\n3 ") && !text.contains("\n1 "), "{text}");
+        assert!(text.ends_with("One that ended is older than an hour: `lifeboat status --all` shows it."));
+        assert!(!text.contains("77"), "the figures of another one: {text}");
+        assert!(evacuations(&many, true).contains("\n1 "));
+        assert!(evacuations(&many[..1], false).contains("No evacuation is active."));
+    }
+
+    #[test]
+    fn tables_fit_a_terminal_of_80_columns() {
+        let mut gone = host("a1", "a");
+        gone.takes_arrivals = false;
+        gone.runtime_left_ms = Some(1_200_000);
+        let made = sheet_of_hosts(&[gone, host("b1", "b")]);
+        let text = text_within(made, Some(80));
+        assert!(text.lines().all(|line| line.starts_with('(') || line.len() <= 80), "{text}");
+        assert!(text.contains("alive, no arrivals") && text.contains("20m"), "{text}");
+        let one = EvacuationInfo { deadline_left_ms: Some(600_000), ..evacuation() };
+        let text = text_within(sheet_of_evacuations(&[&one]), Some(80));
+        assert!(text.lines().all(|line| line.starts_with('(') || line.len() <= 80), "{text}");
+        assert!(text.contains("68f3a2c100000007  a"), "{text}");
     }
 
     #[test]

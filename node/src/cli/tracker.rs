@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::words::{size, time, vms};
-use crate::api::{Report, VmInfo};
+use crate::api::{EvacuationInfo, Report, VmInfo};
 
-/// For how long nothing may be left but what cannot go before that counts as the end.
+/// For how long nothing may be left but what cannot go, or nobody may be heard who knows, before
+/// that counts as the end. A host that is not heard has been silent for `dead_after` already.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Something that a person wants to know.
@@ -46,6 +47,8 @@ pub(super) struct Tracker {
     silent: BTreeSet<String>,
     /// Hosts of which nothing was heard since this began.
     never_heard: BTreeSet<String>,
+    /// Whether all was done when anybody was heard last.
+    was_done: bool,
     at_rest_since: Option<Instant>,
     begun: bool,
 }
@@ -107,12 +110,13 @@ impl Tracker {
                 vm: Some(one.name.clone()),
                 state: Some("arrived".to_owned()),
                 text: format!(
-                    "{} arrived on {} after {}, paused for {}, {} sent; {} of {} done",
+                    "{} arrived on {} after {}{}{}; {} of {} done",
                     one.name,
                     one.to,
                     time(one.end_ms.saturating_sub(one.start_ms)),
-                    time(one.downtime_ms),
-                    size(one.bytes_sent),
+                    one.downtime_ms
+                        .map_or(String::new(), |pause| format!(", paused for {}", time(pause))),
+                    one.bytes_sent.map_or(String::new(), |sent| format!(", {} sent", size(sent))),
                     self.arrived.len(),
                     vms(all + self.arrived.len()),
                 ),
@@ -125,12 +129,16 @@ impl Tracker {
         if !matches!(one.state.as_str(), "active" | "done") {
             return Verdict::Ended(one.state.clone());
         }
-        let done = one.state == "done";
+        // When all hosts to be emptied fall silent, what they said last counts.
+        let nobody_knows = nobody_knows(one);
+        self.was_done = one.state == "done" || (self.was_done && nobody_knows);
+        let done = self.was_done;
         let missing = self.missing(report);
         if done && missing.is_empty() && one.silent.is_empty() {
             return Verdict::Done;
         }
-        let at_rest = done || (one.vms_left == 0 && one.vms_stuck > 0);
+        let kept = one.vms_stuck > 0 || !one.hypervisor_down.is_empty();
+        let at_rest = done || nobody_knows || (one.vms_left == 0 && kept);
         if !at_rest {
             self.at_rest_since = None;
             return Verdict::GoesOn;
@@ -171,8 +179,25 @@ impl Tracker {
                 .iter()
                 .map(|host| format!("{host} is not heard: it is not known what it runs")),
         );
+        missing.extend(
+            report.evacuation.hypervisor_down.iter().map(|host| {
+                format!("the hypervisor of {host} does not answer: it is not known what it runs")
+            }),
+        );
+        if missing.is_empty() && !self.was_done {
+            missing.extend(
+                self.silent.iter().map(|host| {
+                    format!("{host} is not heard any more: it is not known what is left there")
+                }),
+            );
+        }
         missing
     }
+}
+
+/// Whether no host that is to be emptied is heard: nobody can say then what is left.
+fn nobody_knows(one: &EvacuationInfo) -> bool {
+    !one.sources.is_empty() && one.sources.iter().all(|host| one.silent.contains(host))
 }
 
 fn said(text: String) -> Change {
@@ -204,7 +229,6 @@ fn changed(before: Option<&VmInfo>, vm: &VmInfo) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::EvacuationInfo;
     use crate::cli::samples::{arrived, evacuation, report, vm};
 
     /// Reports that come a second apart.
@@ -299,6 +323,56 @@ mod tests {
         report.evacuation.silent = vec!["a1".to_owned()];
         let Verdict::NotAll(missing) = play.insist(&report) else { panic!("it is not done") };
         assert_eq!(missing, ["a1 is not heard: it is not known what it runs"]);
+    }
+
+    #[test]
+    fn hosts_that_are_all_silent_end_it_with_the_reason() {
+        let silent = |hosts: &[&str], waiting| {
+            let mut report = active(waiting);
+            report.evacuation.vms_left = 0;
+            report.evacuation.silent = hosts.iter().map(|host| (*host).to_owned()).collect();
+            report
+        };
+        // One of two is heard, and has not said yet that it knows of the evacuation.
+        let mut play = Play::new();
+        for _ in 0..30 {
+            assert_eq!(play.take(&silent(&["a1"], Vec::new())).1, Verdict::GoesOn);
+        }
+        let all = silent(&["a1", "a2"], Vec::new());
+        let Verdict::NotAll(missing) = play.insist(&all) else { panic!("it is not done") };
+        assert_eq!(missing, ["a1 is not heard: it is not known what it runs"]);
+
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let all = silent(&["a1", "a2"], vec![vm("web", "a1", "moving")]);
+        let lost = Verdict::NotAll(vec!["web is on a1, which is not heard".to_owned()]);
+        assert_eq!(play.insist(&all), lost);
+        // It is heard again after all, and goes on.
+        assert_eq!(play.take(&active(vec![vm("web", "a1", "moving")])).1, Verdict::GoesOn);
+    }
+
+    #[test]
+    fn a_site_that_goes_dark_when_it_is_empty_has_been_emptied() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let mut report = done(vec![arrived("web")]);
+        report.evacuation.silent = vec!["a1".to_owned()];
+        play.take(&report);
+        report.evacuation.state = "active".to_owned();
+        report.evacuation.silent = vec!["a1".to_owned(), "a2".to_owned()];
+        for _ in 0..9 {
+            assert_eq!(play.take(&report).1, Verdict::GoesOn);
+        }
+        assert_eq!(play.take(&report).1, Verdict::Done);
+    }
+
+    #[test]
+    fn a_hypervisor_that_does_not_answer_keeps_it_from_being_done() {
+        let mut report = active(Vec::new());
+        report.evacuation.hypervisor_down = vec!["a1".to_owned()];
+        let Verdict::NotAll(missing) = Play::new().insist(&report) else { panic!("not done") };
+        let expect = "the hypervisor of a1 does not answer: it is not known what it runs";
+        assert_eq!(missing, [expect]);
     }
 
     #[test]

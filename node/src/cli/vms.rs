@@ -8,10 +8,15 @@ use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, cell, table, text};
 use super::words::size;
-use crate::api::{Request, VmInfo};
+use crate::api::{Request, Status, VmInfo};
 
 /// Asks and prints.
 pub(super) async fn run(daemon: &Daemon, args: &VmsArgs) -> Result<(), Failure> {
+    if !args.host.is_empty() {
+        let status: Status = daemon.ask(&Request::Status).await?;
+        let known: Vec<&str> = status.hosts.iter().map(|host| host.name.as_str()).collect();
+        unknown(&args.host, &known)?;
+    }
     let mut vms: Vec<VmInfo> = daemon.ask(&Request::Vms).await?;
     vms.retain(|vm| is_wanted(args, vm));
     vms.sort_by(|one, other| (&one.host, &one.name).cmp(&(&other.host, &other.name)));
@@ -22,6 +27,17 @@ pub(super) async fn run(daemon: &Daemon, args: &VmsArgs) -> Result<(), Failure> 
         ([], true) => print("There is no VM on any host that is heard."),
         ([], false) => print("No VM matches; `lifeboat vms` lists all of them."),
         (vms, _) => print(&render(vms)),
+    }
+}
+
+/// Refuses names that no host has.
+fn unknown(asked: &[String], known: &[&str]) -> Result<(), Failure> {
+    match asked.iter().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Failure::Usage(format!(
+            "there is no host {name:?} in the cluster file; known: {}",
+            known.join(", ")
+        ))),
     }
 }
 
@@ -37,10 +53,10 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
         "host",
         "state",
         "guest",
-        ">priority",
-        ">memory",
+        "?>priority",
+        "?>memory",
         ">to send",
-        "why it does not move",
+        "~why it does not move",
     ]);
     for vm in vms {
         let mood = match vm.state.as_str() {
@@ -59,7 +75,7 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
             Cell::new(vm.reasons.join("\n")),
         ]);
     }
-    text(&made)
+    text(made)
 }
 
 #[cfg(test)]
@@ -76,6 +92,14 @@ mod tests {
         }]);
         assert!(text.contains("it has a PCI device\n"), "{text}");
         assert!(text.contains("b1: no room"), "{text}");
+    }
+
+    #[test]
+    fn a_host_that_does_not_exist_is_refused() {
+        let asked = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(unknown(&asked(&["a1", "b1"]), &["a1", "b1"]).is_ok());
+        let refused = unknown(&asked(&["a1", "zz"]), &["a1", "b1"]);
+        assert!(matches!(refused, Err(Failure::Usage(why)) if why.contains("\"zz\"")));
     }
 
     #[test]

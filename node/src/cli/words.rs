@@ -40,7 +40,12 @@ pub(super) fn time(milliseconds: u64) -> String {
 
 /// A time that may not be known.
 pub(super) fn maybe_time(milliseconds: Option<u64>) -> String {
-    milliseconds.map_or_else(|| "unknown".to_owned(), time)
+    known(milliseconds.map(time))
+}
+
+/// What may not be known.
+pub(super) fn known(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// When an evacuation ends at the present rate: only what can leave has a rate.

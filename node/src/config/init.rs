@@ -85,17 +85,17 @@ pub enum InitError {
     },
     /// The options do not make a sound configuration.
     #[error("the options do not make a sound configuration:\n{0}")]
-    Unsound(#[source] ConfigError),
+    Unsound(ConfigError),
     /// The key could not be written.
     #[error(transparent)]
     Key(#[from] IdentityError),
     /// The file system refused.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {cause}")]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -112,11 +112,7 @@ pub fn init(dir: &Path, name: &str, options: &InitOptions) -> Result<Initialised
     for name in [name, &options.site] {
         parse_name(name).map_err(|reason| InitError::BadName { name: name.to_owned(), reason })?;
     }
-    let failed = |path: &Path, source| InitError::Io { path: path.to_owned(), source };
-    fs::create_dir_all(dir).map_err(|source| failed(dir, source))?;
-    let dir = dir.canonicalize().map_err(|source| failed(dir, source))?;
-    let (config_file, key_file) = (dir.join(FILE_NAME), dir.join(KEY_FILE_NAME));
-
+    let failed = |path: &Path, cause| InitError::Io { path: path.to_owned(), cause };
     let identity = NodeIdentity::generate();
     let own = NodeConfig {
         name: name.to_owned(),
@@ -124,14 +120,20 @@ pub fn init(dir: &Path, name: &str, options: &InitOptions) -> Result<Initialised
         peer: identity.peer_id(),
         addresses: vec![options.address],
     };
-    let text = template(name, &key_file, &own, options);
-    Config::parse(&config_file, &text).map_err(InitError::Unsound)?;
+    // Checked before anything is made, and written once it is known where it will stand.
+    let text = |key_file: &Path| template(name, key_file, &own, options);
+    let absolute = std::path::absolute(&key_file).map_err(|cause| failed(&key_file, cause))?;
+    Config::parse(&config_file, &text(&absolute)).map_err(InitError::Unsound)?;
 
+    fs::create_dir_all(dir).map_err(|cause| failed(dir, cause))?;
+    let dir = dir.canonicalize().map_err(|cause| failed(dir, cause))?;
+    let (config_file, key_file) = (dir.join(FILE_NAME), dir.join(KEY_FILE_NAME));
+    let text = text(&key_file);
     identity.store(&key_file)?;
-    write_new(&config_file, &text).map_err(|source| {
+    write_new(&config_file, &text).map_err(|cause| {
         // A key without its configuration would stand in the way of the next attempt.
         let _ = fs::remove_file(&key_file);
-        failed(&config_file, source)
+        failed(&config_file, cause)
     })?;
     Ok(Initialised { config_file, key_file, peer: own.peer, node_entry: node_entry(&own) })
 }
@@ -229,10 +231,13 @@ mod tests {
 
     #[test]
     fn unsound_options_leave_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(init(dir.path(), "a/1", &options()), Err(InitError::BadName { .. })));
+        let around = tempfile::tempdir().unwrap();
+        let dir = around.path().join("new");
+        assert!(matches!(init(&dir, "a/1", &options()), Err(InitError::BadName { .. })));
         let relative = InitOptions { run_dir: "run".into(), ..options() };
-        assert!(matches!(init(dir.path(), "a1", &relative), Err(InitError::Unsound(_))));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(matches!(init(&dir, "a1", &relative), Err(InitError::Unsound(_))));
+        let no_port = InitOptions { address: "10.0.0.1:0".parse().unwrap(), ..options() };
+        assert!(matches!(init(&dir, "a1", &no_port), Err(InitError::Unsound(_))));
+        assert_eq!(fs::read_dir(around.path()).unwrap().count(), 0);
     }
 }

@@ -181,15 +181,22 @@ pub struct LinkConfig {
 /// Why there is no configuration.
 #[derive(Debug, Error)]
 pub enum ConfigError {
+    /// There is no such file.
+    #[error(
+        "cannot read the configuration {0}: there is no such file; make one with `lifeboat init`, \
+         or name another with --config"
+    )]
+    Missing(PathBuf),
     /// The file could not be read.
     #[error(
-        "cannot read the configuration {path}: {source}; make one with `lifeboat init`, or name another with --config"
+        "cannot read the configuration {path}: {cause}; put that right, or name another file with \
+         --config"
     )]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file was read and has problems; nothing of it is used.
     #[error("{}", list(path, problems))]
@@ -219,8 +226,17 @@ pub struct IdentityMismatch {
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = fs::read(path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => ConfigError::Missing(path.to_owned()),
+            _ => ConfigError::Unreadable { path: path.to_owned(), cause },
+        })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + sound.iter().filter(|byte| **byte == b'\n').count();
+            let what = "this line is not UTF-8 text; is this a configuration at all?".to_owned();
+            let problems = vec![Problem { line, what }];
+            ConfigError::Invalid { path: path.to_owned(), problems }
+        })?;
         Self::parse(path, &text)
     }
 
@@ -304,4 +320,25 @@ fn list(path: &Path, problems: &[Problem]) -> String {
         n => write!(text, "Correct these {n} lines; nothing of the file is used until then."),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_refused_with_its_own_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |path: &Path, expect: &str, not: &str| {
+            let error = anyhow::Error::from(Config::load(path).unwrap_err());
+            let text = format!("{error:#}");
+            assert_eq!(text.matches(expect).count(), 1, "{text}");
+            assert!(!text.contains(not), "{text}");
+        };
+        let file = dir.path().join(FILE_NAME);
+        check(&file, "there is no such file; make one with `lifeboat init`", "os error");
+        check(dir.path(), "Is a directory", "lifeboat init");
+        fs::write(&file, b"name = \"a1\"\nkey_file = \"\xff\"\n").unwrap();
+        check(&file, "lifeboat.toml:2: this line is not UTF-8 text", "lifeboat init");
+    }
 }

@@ -33,6 +33,9 @@ pub enum ClientError {
     /// The daemon said no.
     #[error("{0}")]
     Refused(String),
+    /// The daemon said that the request cannot be meant as it is; nothing was done.
+    #[error("{0}")]
+    Wrong(String),
     /// The connection ended before the answer did.
     #[error(
         "the daemon ended the connection before it had answered; it may have been restarted, \
@@ -45,12 +48,12 @@ pub enum ClientError {
     )]
     Garbled(String),
     /// The system refused.
-    #[error("cannot speak to the daemon at {path}: {source}")]
+    #[error("cannot speak to the daemon at {path}: {cause}")]
     Io {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -70,7 +73,7 @@ impl ControlClient {
                 ClientError::NotRunning(path.to_owned())
             }
             io::ErrorKind::PermissionDenied => ClientError::Denied(path.to_owned()),
-            _ => ClientError::Io { path: path.to_owned(), source: error },
+            _ => ClientError::Io { path: path.to_owned(), cause: error },
         })?;
         let (reader, writer) = stream.into_split();
         Ok(Self { path: path.to_owned(), reader: BufReader::new(reader), writer })
@@ -92,6 +95,7 @@ impl ControlClient {
         };
         match serde_json::from_slice(&line) {
             Ok(Reply::Error(reason)) => Err(ClientError::Refused(reason)),
+            Ok(Reply::Wrong(reason)) => Err(ClientError::Wrong(reason)),
             Ok(reply) => Ok(reply),
             Err(error) => Err(ClientError::Garbled(error.to_string())),
         }
@@ -105,14 +109,15 @@ impl ControlClient {
                 Reply::Done(value) => return Ok(value),
                 Reply::More(_) => {}
                 Reply::Error(reason) => return Err(ClientError::Refused(reason)),
+                Reply::Wrong(reason) => return Err(ClientError::Wrong(reason)),
             }
         }
     }
 
-    fn failed(&self, source: io::Error) -> ClientError {
-        match source.kind() {
+    fn failed(&self, cause: io::Error) -> ClientError {
+        match cause.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ClientError::Ended,
-            _ => ClientError::Io { path: self.path.clone(), source },
+            _ => ClientError::Io { path: self.path.clone(), cause },
         }
     }
 }

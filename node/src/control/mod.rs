@@ -32,6 +32,8 @@ pub enum Reply {
     Done(Value),
     /// There is no answer, for this reason.
     Error(String),
+    /// What was asked cannot be meant, for this reason; nothing was done.
+    Wrong(String),
 }
 
 /// What reading a line came to.

@@ -50,12 +50,12 @@ pub enum ControlError {
     )]
     NoSuchGroup(String),
     /// The system refused.
-    #[error("cannot make the control socket {path}: {source}")]
+    #[error("cannot make the control socket {path}: {cause}")]
     Io {
         /// The socket.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -103,6 +103,11 @@ impl Responder {
         self.reply(Reply::Error(reason.into())).await
     }
 
+    /// Says that what was asked cannot be meant, and that nothing was done.
+    pub async fn wrong(self, reason: impl Into<String>) -> Result<(), ClientGone> {
+        self.reply(Reply::Wrong(reason.into())).await
+    }
+
     /// Resolves when the client has gone.
     pub async fn gone(&self) {
         self.lines.closed().await;
@@ -129,7 +134,7 @@ impl ControlServer {
         path: &Path,
         group: Option<&str>,
     ) -> Result<(Self, mpsc::Receiver<Request>), ControlError> {
-        let failed = |source| ControlError::Io { path: path.to_owned(), source };
+        let failed = |cause| ControlError::Io { path: path.to_owned(), cause };
         let group = group.map(group_id).transpose()?;
         refuse_occupied(path)?;
         if let Some(directory) = path.parent() {

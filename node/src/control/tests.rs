@@ -51,11 +51,14 @@ async fn a_refusal_and_a_dropped_request_are_errors() {
     let mut client = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
     let daemon = tokio::spawn(async move {
         next(&mut requests).await.responder.fail("no VM of that name").await.unwrap();
+        next(&mut requests).await.responder.wrong("no such site").await.unwrap();
         drop(next(&mut requests).await);
         requests
     });
     let refused = within(client.call(&json!("stop"))).await.unwrap_err();
     assert_eq!(refused.to_string(), "no VM of that name");
+    let wrong = within(client.call(&json!("stop"))).await.unwrap_err();
+    assert!(matches!(&wrong, ClientError::Wrong(why) if why == "no such site"), "{wrong:?}");
     let dropped = within(client.call(&json!("stop"))).await.unwrap_err();
     assert!(dropped.to_string().contains("gave no answer"), "{dropped}");
     drop(within(daemon).await.unwrap());

@@ -17,7 +17,7 @@ use lifeboat_protocol::{
 use super::{Daemon, clock, measure};
 use crate::{
     api::{
-        Arrived, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, Report,
+        Arrived, Cancelled, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, Report,
         Request, SenderInfo, Started, Status, Terms, VmInfo,
     },
     control::{self, Responder},
@@ -44,7 +44,7 @@ impl Daemon {
                     let plan = self.node.plan(clock::now(), &terms);
                     finish(responder, &plan_info(plan));
                 }
-                Err(reasons) => refuse(responder, reasons.join("\n")),
+                Err(reasons) => wrong(responder, reasons.join("\n")),
             },
             Request::Evacuate(terms) => match self.terms(&terms) {
                 Ok(terms) => {
@@ -58,15 +58,19 @@ impl Daemon {
                     }));
                     finish(responder, &Started { id: id.to_string() });
                 }
-                Err(reasons) => refuse(responder, reasons.join("\n")),
+                Err(reasons) => wrong(responder, reasons.join("\n")),
             },
             Request::Cancel { id, abort } => self.cancel(responder, id.as_deref(), abort),
-            Request::DeclareDead { host } => match self.silent_host(&host) {
+            Request::DeclareDead { host } => match self.host(&host) {
+                // Nobody's word counts against a host's own.
+                Ok(node) if self.is_heard(node) => {
+                    refuse(responder, format!("{host} is heard, so it is not dead"));
+                }
                 Ok(node) => {
                     self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node }));
                     finish(responder, &());
                 }
-                Err(reason) => refuse(responder, reason),
+                Err(reason) => wrong(responder, reason),
             },
             Request::Events { follow } => self.tell_events(responder, follow),
             Request::Report { id } => match self.report(id.as_deref()) {
@@ -86,7 +90,12 @@ impl Daemon {
             carrier_up: self.carrier_up,
             hosts: self.node.nodes_view(now).into_iter().map(host_info).collect(),
             links: self.node.links_view(now).into_iter().map(link_info).collect(),
-            evacuations: self.node.evacuations_view(now).into_iter().map(evacuation_info).collect(),
+            evacuations: self
+                .node
+                .evacuations_view(now)
+                .into_iter()
+                .map(|view| self.evacuation_info(view))
+                .collect(),
         }
     }
 
@@ -148,39 +157,70 @@ impl Daemon {
         }
     }
 
-    /// A host that can be declared dead: nobody's word counts against its own.
-    fn silent_host(&self, name: &str) -> Result<NodeId, String> {
-        let node = self.host(name)?;
-        let heard = self.node.nodes_view(clock::now()).into_iter().any(|view| {
+    fn is_heard(&self, node: NodeId) -> bool {
+        self.node.nodes_view(clock::now()).into_iter().any(|view| {
             view.id == node && matches!(view.liveness, Liveness::Alive | Liveness::Suspected)
-        });
-        if heard { Err(format!("{name} is heard, so it is not dead")) } else { Ok(node) }
+        })
     }
 
     fn cancel(&mut self, responder: Responder, id: Option<&str>, abort: bool) {
-        let active: Vec<EvacuationView> = self
+        let meant: Vec<EvacuationView> = self
             .node
             .evacuations_view(clock::now())
             .into_iter()
             .filter(|view| match id {
                 Some(id) => view.id.to_string() == id,
-                // Aborting what was merely cancelled is a step further.
-                None => view.state < if abort { State::Aborted } else { State::Cancelled },
+                None => match view.state {
+                    State::Active => true,
+                    // Aborting what was merely cancelled is a step further.
+                    State::Cancelled => abort && self.has_moves(view),
+                    State::Aborted => false,
+                },
             })
             .collect();
-        if active.is_empty() {
+        if meant.is_empty() {
             let reason = match id {
-                Some(id) => format!("there is no evacuation {id}; `lifeboat status` lists them"),
+                Some(id) => {
+                    format!("there is no evacuation {id}; `lifeboat status --all` lists them")
+                }
                 None => "no evacuation is active".to_owned(),
             };
             return refuse(responder, reason);
         }
-        for view in &active {
+        for view in &meant {
             let command = Command::Cancel { id: view.id, abort };
             self.handle(lifeboat_protocol::Input::Command(command));
         }
-        let ids: Vec<String> = active.iter().map(|view| view.id.to_string()).collect();
-        finish(responder, &ids);
+        let now = self.node.evacuations_view(clock::now());
+        let after = |before: EvacuationView| {
+            let state = now.iter().find(|view| view.id == before.id).map_or(before.state, |view| view.state);
+            Cancelled {
+                id: before.id.to_string(),
+                state: state_name(state, false).to_owned(),
+                was_so: before.state == state,
+            }
+        };
+        finish(responder, &meant.into_iter().map(after).collect::<Vec<_>>());
+    }
+
+    /// Whether a VM is on its way from one of its hosts.
+    fn has_moves(&self, view: &EvacuationView) -> bool {
+        let sources = self.sources(view);
+        self.node.vms_view(clock::now()).into_iter().any(|one| {
+            sources.contains(&one.host)
+                && matches!(
+                    one.vm.state,
+                    VmState::Reserved | VmState::Moving | VmState::Switching | VmState::Committing
+                )
+        })
+    }
+
+    /// The hosts that an evacuation empties.
+    fn sources(&self, view: &EvacuationView) -> Vec<String> {
+        let nodes = self.config.nodes.iter();
+        let covered =
+            nodes.filter(|node| view.from.contains(&node.site) || view.from.contains(&node.name));
+        covered.map(|node| node.name.clone()).collect()
     }
 
     fn tell_events(&self, responder: Responder, follow: bool) {
@@ -218,22 +258,19 @@ impl Daemon {
         let view = match id {
             Some(id) => {
                 views.into_iter().find(|view| view.id.to_string() == id).ok_or_else(|| {
-                    format!("there is no evacuation {id}; `lifeboat status` lists them")
+                    format!("there is no evacuation {id}; `lifeboat status --all` lists them")
                 })?
             }
             None => views.into_iter().next_back().ok_or("no evacuation has been started yet")?,
         };
         let arrived: Vec<Arrived> =
             self.node.outcomes_view(view.id).into_iter().map(arrived).collect();
-        let from = |host: &String| {
-            view.from.contains(host)
-                || self.config.node(host).is_some_and(|node| view.from.contains(&node.site))
-        };
+        let sources = self.sources(&view);
         let waiting = self
             .node
             .vms_view(now)
             .into_iter()
-            .filter(|one| from(&one.host) && one.vm.state != VmState::Arriving)
+            .filter(|one| sources.contains(&one.host) && one.vm.state != VmState::Arriving)
             .filter(|one| {
                 let id = one.vm.vm.id.to_string();
                 arrived.iter().all(|arrived| arrived.id != id)
@@ -249,7 +286,7 @@ impl Daemon {
         let (capacity, source) = self.capacity(&used);
         let measures = measure::measures(&arrived, capacity, source);
         let links = used.into_iter().map(link_info).collect();
-        Ok(Report { evacuation: evacuation_info(view), links, arrived, waiting, measures })
+        Ok(Report { evacuation: self.evacuation_info(view), links, arrived, waiting, measures })
     }
 
     fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {
@@ -262,6 +299,31 @@ impl Daemon {
             sources.into_iter().any(|node| node.site == from)
                 && entry.to.iter().any(|to| view.to.contains(&self.node.directory().site_name(*to)))
         })
+    }
+
+    fn evacuation_info(&self, view: EvacuationView) -> EvacuationInfo {
+        // What the hosts tell of their queues belongs to what empties them now.
+        let current = view.state == State::Active;
+        let of_now = |count: u32| if current { count } else { 0 };
+        EvacuationInfo {
+            id: view.id.to_string(),
+            sources: self.sources(&view),
+            initiator: view.initiator,
+            from: view.from,
+            to: view.to,
+            state: state_name(view.state, view.done).to_owned(),
+            merged_into: view.merged_into.map(|id| id.to_string()),
+            age_ms: milliseconds(view.age),
+            deadline_left_ms: view.time_left.map(milliseconds),
+            vms_left: of_now(view.vms_left),
+            vms_stuck: of_now(view.stuck),
+            vms_unknown: of_now(view.unknown),
+            vms_arrived: view.arrived,
+            bytes_left: if current { view.bytes_left } else { 0 },
+            silent: view.silent,
+            hypervisor_down: view.hypervisor_down,
+            remaining_ms: view.remaining.filter(|_| current).map(milliseconds),
+        }
     }
 
     /// The capacity that bounds rest on: the configured ceiling where there is one.
@@ -291,6 +353,13 @@ fn refuse(responder: Responder, reason: String) {
     tokio::spawn(async move {
         // A client that has gone needs no answer.
         let _ = responder.fail(reason).await;
+    });
+}
+
+fn wrong(responder: Responder, reason: String) {
+    tokio::spawn(async move {
+        // A client that has gone needs no answer.
+        let _ = responder.wrong(reason).await;
     });
 }
 
@@ -367,29 +436,12 @@ fn link_info(view: LinkView) -> LinkInfo {
     }
 }
 
-fn evacuation_info(view: EvacuationView) -> EvacuationInfo {
-    let state = match view.state {
-        State::Active if view.done => "done",
+fn state_name(state: State, done: bool) -> &'static str {
+    match state {
+        State::Active if done => "done",
         State::Active => "active",
         State::Cancelled => "cancelled",
         State::Aborted => "aborted",
-    };
-    EvacuationInfo {
-        id: view.id.to_string(),
-        initiator: view.initiator,
-        from: view.from,
-        to: view.to,
-        state: state.to_owned(),
-        merged_into: view.merged_into.map(|id| id.to_string()),
-        age_ms: milliseconds(view.age),
-        deadline_left_ms: view.time_left.map(milliseconds),
-        vms_left: view.vms_left,
-        vms_stuck: view.stuck,
-        vms_unknown: view.unknown,
-        vms_arrived: view.arrived,
-        bytes_left: view.bytes_left,
-        silent: view.silent,
-        remaining_ms: view.remaining.map(milliseconds),
     }
 }
 
@@ -442,6 +494,8 @@ fn plan_info(plan: plan::Plan) -> PlanInfo {
 }
 
 fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
+    // A daemon that was started anew in the middle of a move has lost these two.
+    let counted = outcome.bytes_sent > 0 || outcome.bytes_needed == 0;
     Arrived {
         id: outcome.vm.to_string(),
         name: outcome.name,
@@ -449,9 +503,9 @@ fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
         to: outcome.to,
         start_ms: outcome.start_ms,
         end_ms: outcome.end_ms,
-        downtime_ms: outcome.downtime_ms,
+        downtime_ms: counted.then_some(outcome.downtime_ms),
         bytes_needed: outcome.bytes_needed,
-        bytes_sent: outcome.bytes_sent,
+        bytes_sent: counted.then_some(outcome.bytes_sent),
         attempts: outcome.attempts,
         dirty_bytes_per_sec: outcome.dirty_rate,
     }

@@ -8,6 +8,12 @@ use lifeboat_protocol::vm::precopy_time;
 
 use crate::api::{Arrived, Measures};
 
+/// How long a VM of so many bytes takes alone on a link, in milliseconds: no VM takes less.
+pub(crate) fn alone_ms(bytes: u64, capacity: u64, dirty_bytes_per_sec: u64) -> u64 {
+    let time = precopy_time(bytes, capacity, dirty_bytes_per_sec);
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
 /// Measures `arrived` against a link of `capacity` bytes per second. `None` without arrivals.
 pub(crate) fn measures(
     arrived: &[Arrived],
@@ -16,27 +22,28 @@ pub(crate) fn measures(
 ) -> Option<Measures> {
     let count = u64::try_from(arrived.len()).ok().filter(|count| *count > 0)?;
     let mean = |of: &dyn Fn(&Arrived) -> u64| arrived.iter().map(of).sum::<u64>() / count;
-    let alone = |one: &Arrived| -> u64 {
-        let dirty = one.dirty_bytes_per_sec;
-        let time = precopy_time(one.bytes_needed, capacity, dirty);
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
-    };
+    let alone =
+        |one: &Arrived| alone_ms(one.bytes_needed, capacity, one.dirty_bytes_per_sec);
     let total_ms = arrived.iter().map(|one| one.end_ms).max().unwrap_or(0).max(1);
     let individual = |one: &Arrived| one.end_ms.saturating_sub(one.start_ms);
     let bound_total_ms = arrived.iter().map(alone).sum::<u64>();
     let bound_individual_ms = mean(&alone);
     let mean_individual_ms = mean(&individual);
-    let bytes_sent = arrived.iter().map(|one| one.bytes_sent).sum::<u64>();
+    let pauses: Vec<u64> = arrived.iter().filter_map(|one| one.downtime_ms).collect();
+    let counted: Vec<(u64, u64)> =
+        arrived.iter().filter_map(|one| Some((one.bytes_needed, one.bytes_sent?))).collect();
+    let bytes_sent = counted.iter().map(|(_, sent)| sent).sum::<u64>();
     let could = u128::from(capacity) * u128::from(total_ms) / 1000;
     let ratio = |value: u64, bound: u64| value as f64 / bound.max(1) as f64;
     Some(Measures {
         total_ms,
         mean_individual_ms,
         mean_completion_ms: mean(&|one| one.end_ms),
-        max_downtime_ms: arrived.iter().map(|one| one.downtime_ms).max().unwrap_or(0),
-        mean_downtime_ms: mean(&|one| one.downtime_ms),
-        bytes_needed: arrived.iter().map(|one| one.bytes_needed).sum(),
+        max_downtime_ms: pauses.iter().copied().max().unwrap_or(0),
+        mean_downtime_ms: pauses.iter().sum::<u64>() / (pauses.len() as u64).max(1),
+        bytes_needed: counted.iter().map(|(needed, _)| needed).sum(),
         bytes_sent,
+        vms_not_counted: count - counted.len() as u64,
         capacity_bytes_per_sec: capacity,
         capacity_from: capacity_from.to_owned(),
         link_use_permille: u64::try_from(u128::from(bytes_sent) * 1000 / could.max(1)).unwrap_or(0),
@@ -45,4 +52,32 @@ pub(crate) fn measures(
         score: (ratio(total_ms, bound_total_ms) * ratio(mean_individual_ms, bound_individual_ms))
             .sqrt(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let arrived = |downtime_ms, bytes_sent| Arrived {
+            id: String::new(),
+            name: String::new(),
+            from: String::new(),
+            to: String::new(),
+            start_ms: 0,
+            end_ms: 2000,
+            downtime_ms,
+            bytes_needed: 100,
+            bytes_sent,
+            attempts: 1,
+            dirty_bytes_per_sec: 0,
+        };
+        let both = [arrived(Some(80), Some(110)), arrived(None, None)];
+        let found = measures(&both, 100, "configured").unwrap();
+        assert_eq!((found.mean_downtime_ms, found.max_downtime_ms), (80, 80));
+        assert_eq!((found.bytes_needed, found.bytes_sent, found.vms_not_counted), (100, 110, 1));
+        assert_eq!((found.bound_total_ms, found.bound_individual_ms), (2000, 1000));
+        assert_eq!(measures(&[], 100, "configured"), None);
+    }
 }

@@ -99,6 +99,8 @@ pub struct Departure {
     pub(crate) ran_on: bool,
     pub(crate) giving_up: bool,
     pub(crate) renewed_at: Instant,
+    /// When hypervisor or carrier last said anything of it.
+    pub(crate) heard_at: Instant,
     pub(crate) weight: u16,
     pub(crate) escalated: u8,
     pub(crate) escalated_at: Instant,
@@ -211,7 +213,8 @@ impl Departures {
 pub(crate) fn answer_without_record(id: MoveId, copy: Copy, outgoing: bool) -> Option<Direct> {
     match copy {
         Copy::Running | Copy::Paused if !outgoing => Some(Direct::SourceKept { id }),
-        Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0 }),
+        // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
+        Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0, resumes: true }),
         _ => None,
     }
 }

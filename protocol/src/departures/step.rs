@@ -22,6 +22,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const RESERVE_WITHIN: Duration = Duration::from_millis(2500);
 /// How long the hypervisor may take to start a migration before it is looked at.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+/// How long nothing may be heard of a migration before the hypervisor is asked what became of it: what
+/// it reported may have been lost with the connection to it.
+const SILENT_FOR: Duration = Duration::from_secs(5);
 /// Time between two looks while an outcome is open.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a destination that does not answer is told that the VM stays here. After that it will
@@ -124,6 +127,7 @@ impl Departure {
         event: DepartureEvent,
         fx: &mut Effects,
     ) -> Ended {
+        self.heard_at = now;
         let open = matches!(
             self.phase,
             Phase::Beginning { .. } | Phase::Moving | Phase::Switching | Phase::Deciding { .. }
@@ -292,7 +296,10 @@ impl Departure {
 
     fn tell_gone(&self, now: Instant, fx: &mut Effects) {
         let paused_ms = self.paused_at.map_or(0, |at| milliseconds(now.since(at)));
-        fx.send(self.to, Direct::SourceGone { id: self.id, paused_ms });
+        fx.send(
+            self.to,
+            Direct::SourceGone { id: self.id, paused_ms, resumes: self.vm.state.resumes() },
+        );
     }
 
     /// The VM stays here: what arrived there must go.
@@ -355,6 +362,10 @@ impl Departure {
             }
             Phase::Beginning { since } if now.since(*since) > BEGIN_WITHIN => {
                 self.decide(now, "the hypervisor did not say that it started".into(), fx);
+            }
+            Phase::Moving | Phase::Switching if now.since(self.heard_at) > SILENT_FOR => {
+                self.heard_at = now;
+                self.decide(now, "the hypervisor has fallen silent about it".into(), fx);
             }
             Phase::Deciding { looked_at, .. } if now.since(*looked_at) >= LOOK_EVERY => {
                 *looked_at = now;
@@ -484,6 +495,7 @@ pub(crate) fn restored(
         ran_on: false,
         giving_up: false,
         renewed_at: now,
+        heard_at: now,
         weight: 0,
         escalated: 0,
         escalated_at: now,

@@ -110,6 +110,7 @@ impl Node {
     }
 
     fn heard(&mut self, now: Instant, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
+        let life = self.membership.peer(from).map(|peer| peer.heartbeat.incarnation);
         match self.membership.heard(now, from, heartbeat.clone()) {
             Ok(()) => {}
             // Repeats and overtaken heartbeats are what networks do.
@@ -121,6 +122,12 @@ impl Node {
         for record in &heartbeat.evacuations {
             self.learn_evacuation(now, record, fx);
         }
+        let heard_of = self.heard_of.entry(from).or_default();
+        if life != Some(heartbeat.incarnation) {
+            heard_of.clear();
+        }
+        heard_of.extend(heartbeat.evacuations.iter().map(|record| record.id));
+        heard_of.retain(|id| self.evacuations.get(*id).is_some());
         for gossip in &heartbeat.capacities {
             if let Some(capacity) = self.capacities.get_mut(&gossip.link) {
                 capacity.adopt(gossip);
@@ -308,7 +315,12 @@ impl Node {
             match direct {
                 // What is asked for is done already, in this life or a former one.
                 Direct::SourceKept { .. } => fx.send(from, Direct::Discarded { id }),
-                Direct::SourceGone { .. } | Direct::Ask { .. } => {
+                Direct::SourceGone { resumes, .. } => {
+                    self.given_here.insert(id.vm, (id, resumes));
+                    self.departures.asked.insert(id.vm, (id, from));
+                    fx.out(Output::Look { vm: id.vm });
+                }
+                Direct::Ask { .. } => {
                     self.departures.asked.insert(id.vm, (id, from));
                     fx.out(Output::Look { vm: id.vm });
                 }
@@ -368,9 +380,11 @@ impl Node {
 
     /// A destination asks what became of the source's copy.
     fn asked_as_source(&mut self, id: MoveId, from: NodeId, fx: &mut Effects) {
-        match self.departures.by_id(id).map(|departure| departure.decided) {
+        let departure = self.departures.by_id(id).map(|departure| &*departure);
+        match departure.map(|departure| departure.decided) {
             Some(crate::journal::Decided::Gone) => {
-                fx.send(from, Direct::SourceGone { id, paused_ms: 0 });
+                let resumes = departure.is_some_and(|departure| departure.vm.state.resumes());
+                fx.send(from, Direct::SourceGone { id, paused_ms: 0, resumes });
             }
             Some(crate::journal::Decided::Kept) => fx.send(from, Direct::SourceKept { id }),
             // It is under way: the outcome will be told.
@@ -399,8 +413,9 @@ impl Node {
             } else if copy == Copy::Running {
                 Some(Direct::Settled { id, downtime_ms: 0 })
             } else {
-                None
+                self.take_without_record(id, copy, fx)
             };
+            self.given_here.remove(&vm);
             if let Some(answer) = answer.filter(|_| !concerned) {
                 fx.send(from, answer);
             }
@@ -417,6 +432,20 @@ impl Node {
         {
             self.arrivals.remove(vm);
         }
+    }
+
+    /// The journal here was lost, and with it what came: the commit still says whose the copy is. The
+    /// source repeats it until the VM runs here.
+    fn take_without_record(&mut self, id: MoveId, copy: Copy, fx: &mut Effects) -> Option<Direct> {
+        let (given, resumes) = *self.given_here.get(&id.vm)?;
+        if given != id || copy != Copy::Paused || self.departures.get(id.vm).is_some() {
+            return None;
+        }
+        if resumes {
+            fx.out(Output::Resume { id });
+            return None;
+        }
+        Some(Direct::Settled { id, downtime_ms: 0 })
     }
 
     /// Whether a VM of this host is known to have settled on another host than `asking`: then

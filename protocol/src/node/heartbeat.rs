@@ -74,7 +74,7 @@ impl Node {
                 .map(|(link, capacity)| capacity.gossip(*link))
                 .filter(|gossip| gossip.epoch > 0)
                 .collect(),
-            evacuations: self.evacuations.gossip(now),
+            evacuations: self.evacuations.gossip(now, self.heartbeat_number),
         }
     }
 

@@ -11,7 +11,7 @@ mod queue;
 mod schedule;
 
 use alloc::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
     vec::Vec,
 };
@@ -89,6 +89,10 @@ pub struct Node {
     pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
     pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
+    /// Evacuations that each peer has been heard to know in its present life.
+    pub(crate) heard_of: BTreeMap<NodeId, BTreeSet<EvacuationId>>,
+    /// Commits heard of moves that the journal here does not know, with whether the VM is to run.
+    pub(crate) given_here: BTreeMap<VmId, (MoveId, bool)>,
     pub(crate) leaving: bool,
     pub(crate) started_at: Instant,
     attempt: u64,
@@ -145,6 +149,8 @@ impl Node {
             outcomes: BTreeMap::new(),
             inventories: BTreeMap::new(),
             liveness: BTreeMap::new(),
+            heard_of: BTreeMap::new(),
+            given_here: BTreeMap::new(),
             leaving: false,
             started_at: now,
             attempt: 0,

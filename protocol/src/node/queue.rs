@@ -21,7 +21,10 @@ const HEAD: usize = 4;
 impl Node {
     /// The VMs of this host that wait for their turn, in this host's order.
     pub(super) fn waiting(&self, now: Instant) -> Vec<&Vm> {
-        let Some(_) = self.evacuations.covering(self.me, self.site) else { return Vec::new() };
+        let covered = self.evacuations.covering(self.me, self.site).is_some();
+        if !covered || self.hypervisor_down.is_some() {
+            return Vec::new();
+        }
         let mut waiting: Vec<&Vm> = self
             .vms
             .values()
@@ -43,6 +46,9 @@ impl Node {
             return Vec::new();
         };
         let mut reasons = vm.obstacles.clone();
+        if self.hypervisor_down.is_some() {
+            reasons.push("the hypervisor here does not answer".into());
+        }
         if self.departures.get(vm.id).is_some() {
             return reasons;
         }
@@ -116,14 +122,17 @@ impl Node {
         best.map(|(_, node, link)| (node, link)).ok_or(reasons)
     }
 
-    /// The rate below which a VM must not start: 1.2 times what it dirties, and enough to send its
-    /// working set within the longest pause that its policy allows. Never more than the link.
+    /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link
+    /// and this host's interface carry: a guest that outruns those must be slowed down or paused.
     fn floor(&self, vm: &Vm, capacity: BytesPerSec) -> BytesPerSec {
         if vm.state != RunState::Running {
             return BytesPerSec(0);
         }
-        let converging = vm.dirty_rate.saturating_mul(12) / 10;
-        BytesPerSec(converging).min(capacity)
+        let converging = BytesPerSec(vm.dirty_rate.saturating_mul(12) / 10).min(capacity);
+        match self.host.nic_speed {
+            BytesPerSec(0) => converging,
+            most => converging.min(most),
+        }
     }
 
     /// The VMs under way and the next ones, as the others need to know them.

@@ -10,7 +10,7 @@ use crate::{
     departures::{Departure, Phase},
     effects::Effects,
     evacuation::State,
-    ids::{LinkId, MoveId, NodeId, VmId},
+    ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
     membership::Liveness,
     message::{Direct, Stage},
     order::{Contender, common_order},
@@ -61,7 +61,10 @@ impl Node {
             let ahead = shares.len() + RESERVED_AHEAD;
             let me = self.me;
             for contender in order.iter().take(ahead).filter(|one| one.source == me) {
-                self.reserve(now, contender.vm.vm, link, fx);
+                if self.departures.get(contender.vm.vm).is_none() {
+                    self.make_room(now, &order, contender.vm.vm, fx);
+                    self.reserve(now, contender.vm.vm, link, fx);
+                }
             }
             for contender in order.iter().filter(|one| one.source == me) {
                 let tokens = share_of.get(&contender.vm.vm).copied().unwrap_or(0);
@@ -71,9 +74,34 @@ impl Node {
         }
     }
 
+    /// Departures that count against the most that may be under way at a time.
+    fn departures_open(&self) -> usize {
+        self.departures.all().filter(|one| one.stage().is_some()).count()
+    }
+
+    /// Gives up the reservation furthest down the order for a VM that stands before it: the order
+    /// changes with the estimate of the link, and what was reserved first may not be next any more.
+    fn make_room(&mut self, now: Instant, order: &[Contender], vm: VmId, fx: &mut Effects) {
+        if self.departures_open() < self.config.departures_at_once {
+            return;
+        }
+        let further_down = order.iter().rev().take_while(|contender| contender.vm.vm != vm);
+        let last = further_down
+            .filter(|contender| contender.source == self.me)
+            .map(|contender| contender.vm.vm)
+            .find(|vm| self.departures.get(*vm).is_some_and(|departure| !departure.begun()));
+        let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
+        if departure.phase == Phase::Reserved {
+            departure.keep(now, fx);
+        } else {
+            fx.send(departure.to, Direct::SourceKept { id: departure.id });
+            let vm = departure.id.vm;
+            self.departures.remove(vm);
+        }
+    }
+
     fn reserve(&mut self, now: Instant, vm: VmId, link: LinkId, fx: &mut Effects) {
-        let room = self.departures.all().filter(|one| one.stage().is_some()).count();
-        if self.departures.get(vm).is_some() || room >= self.config.departures_at_once {
+        if self.departures_open() >= self.config.departures_at_once {
             return;
         }
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
@@ -106,6 +134,7 @@ impl Node {
             ran_on: false,
             giving_up: false,
             renewed_at: now,
+            heard_at: now,
             weight: 0,
             escalated: 0,
             escalated_at: now,
@@ -155,7 +184,9 @@ impl Node {
             let Some(departure) = self.departures.get(vm) else { continue };
             let (to, evacuation) = (departure.to, departure.evacuation);
             let up = self.membership.is_up(now, to);
-            let lost = !up && self.is_alone_silent(now, to);
+            let lost = !up
+                && (self.is_alone_silent(now, to)
+                    || !departure.begun() && self.others_take_it(now, to, evacuation));
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
             let wanted_by = self
@@ -215,6 +246,19 @@ impl Node {
         self.membership.up(now).any(|(other, peer)| {
             let silent_alone = now.since(heard_at.max(peer.alive_since));
             self.directory.site_of(other) == site && silent_alone > self.config.dead_after * 2
+        })
+    }
+
+    /// Whether another destination of the evacuation has been heard for long while `node` was not.
+    fn others_take_it(&self, now: Instant, node: NodeId, evacuation: EvacuationId) -> bool {
+        let silent_since = self.membership.peer(node).map_or(self.started_at, |peer| peer.heard_at);
+        let to = self.evacuations.get(evacuation).map(|known| &known.record.to);
+        self.membership.up(now).any(|(other, peer)| {
+            let allowed = |sites: &&Vec<SiteId>| {
+                self.directory.site_of(other).is_some_and(|site| sites.contains(&site))
+            };
+            let silent = now.since(silent_since.max(peer.alive_since));
+            to.filter(allowed).is_some() && silent > self.config.dead_after * 2
         })
     }
 
@@ -314,8 +358,10 @@ impl Node {
                 continue;
             }
             let shares = self.shares(now, link, &order);
+            // To the first that lacks something: who is about to finish has enough.
             let Some(next) = shares
-                .first()
+                .iter()
+                .find(|share| share.tokens > self.tokens_said(share.source, link))
                 .map(|share| share.source)
                 .filter(|next| self.directory.site_of(*next) == Some(self.site))
             else {
@@ -330,6 +376,13 @@ impl Node {
                 fx.urgent();
             }
         }
+    }
+
+    /// Tokens that another sender lately said to have.
+    fn tokens_said(&self, sender: NodeId, link: LinkId) -> u16 {
+        let reports = self.membership.peer(sender).map(|peer| &peer.heartbeat.links);
+        let mut reports = reports.into_iter().flatten();
+        reports.find(|report| report.link == link).map_or(0, |report| report.tokens)
     }
 
     pub(super) fn receive_hand_on(

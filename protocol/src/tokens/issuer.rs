@@ -7,7 +7,9 @@
 //!   after every lease that a former issuer can have given must have run out, and only while every
 //!   receiving node that is up has lately echoed this life of ours, so that none of them can have
 //!   declared us dead and taken over. When such an echo has lapsed, every slice waits anew: whoever
-//!   took over gives it back only when it hears us, and its leases run on after that.
+//!   took over gives it back only when it hears us, and its leases run on after that. A daemon that
+//!   stood still finds out afterwards: what counts is when the echo would have lapsed, not whether
+//!   anyone looked.
 //!
 //! Why the echo settles it: a peer that echoed our heartbeat sent at time t declares us dead no
 //! earlier than t + `dead_after`, and waits one lease more before it issues. What we issue before
@@ -47,6 +49,8 @@ pub struct Issuer {
     link: LinkId,
     wait: Duration,
     claims: BTreeMap<u16, Claim>,
+    /// Until when no receiving node that was up when we last looked can have taken over.
+    vouched_until: Option<Instant>,
     ledger: Ledger,
     table: Table,
 }
@@ -56,7 +60,8 @@ impl Issuer {
     /// with its drift allowance.
     pub fn new(link: LinkId, wait: Duration) -> Self {
         let table = Table { link, version: 0, slices: 0, entries: Vec::new() };
-        Self { link, wait, claims: BTreeMap::new(), ledger: Ledger::default(), table }
+        let (claims, ledger) = (BTreeMap::new(), Ledger::default());
+        Self { link, wait, claims, vouched_until: None, ledger, table }
     }
 
     /// The table as last made; version 0 means that there is none yet.
@@ -98,7 +103,10 @@ impl Issuer {
             .filter(|node| **node != me)
             .map(|node| membership.peer(*node).and_then(|peer| peer.echoed_since))
             .try_fold(Instant::default(), |latest, since| Some(latest.max(since?)));
-        if up.iter().any(|node| *node != me && membership.echo_lapsed(now, *node)) {
+        let others = up.iter().filter(|node| **node != me);
+        let vouched = others.filter_map(|node| membership.vouched_until(now, *node)).min();
+        let before = core::mem::replace(&mut self.vouched_until, vouched);
+        if before.into_iter().chain(vouched).any(|until| now >= until) {
             self.claims.values_mut().for_each(|claim| *claim = Claim::Waiting(now));
         }
         for slice in 0..slices::SLICES {

@@ -79,13 +79,13 @@ fn nobody_speaks_of_moves_that_are_not_his() {
     let of = |source| MoveId { vm: world.vms[0], source, incarnation: Incarnation(1), attempt: 1 };
     let (mine, his) = (of(me), of(other));
     for direct in [
-        Direct::SourceGone { id: his, paused_ms: 0 },
+        Direct::SourceGone { id: his, paused_ms: 0, resumes: true },
         Direct::SourceKept { id: his },
         Direct::Closed { id: his },
         Direct::Renew { id: his },
         Direct::Settled { id: his, downtime_ms: 0 },
         Direct::Reserved { id: his, answer: Ok(()) },
-        Direct::SourceGone { id: mine, paused_ms: 0 },
+        Direct::SourceGone { id: mine, paused_ms: 0, resumes: true },
         Direct::SourceKept { id: mine },
     ] {
         refuses(&mut world, third, wire::encode(&Message::Direct(direct)));
@@ -169,7 +169,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
             vm,
             definition: None,
         }),
-        1 => Message::Direct(Direct::SourceGone { id, paused_ms: number() }),
+        1 => Message::Direct(Direct::SourceGone { id, paused_ms: number(), resumes: true }),
         2 => Message::Direct(Direct::Settled { id: mine, downtime_ms: number() }),
         3 => Message::Direct(Direct::HandOn(HandOn {
             link,

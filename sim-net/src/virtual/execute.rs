@@ -13,6 +13,7 @@ use super::{
     event::Event,
     hypervisor::{Guest, Place},
     nanoseconds,
+    world::said,
 };
 
 /// Time until a write is on disk.
@@ -24,6 +25,11 @@ const RESUME: u64 = 5 * MILLISECOND;
 
 impl World {
     pub(crate) fn execute(&mut self, host: usize, output: Output) {
+        self.tell_tracer(host, || match &output {
+            Output::Broadcast(bytes) => format!("says to all {}", said(bytes)),
+            Output::Send { to, bytes } => format!("says to {to:?} {}", said(bytes)),
+            other => format!("wants {other:?}"),
+        });
         self.checks.before(&self.hosts[host], &output, self.now);
         match output {
             Output::Broadcast(bytes) => {
@@ -46,11 +52,8 @@ impl World {
                 self.events.push(at, Event::Durable { host, life, sequence, changes });
             }
             Output::Grant { link, rate, until } => {
-                let one = &mut self.hosts[host];
-                let local = one.local(self.now);
-                let tokens = one.daemon.as_ref().map_or(0, |node| node.usable_tokens(local, link));
-                let right = Right { rate: rate.0 as f64, until, tokens };
-                one.carrier.rights.insert(link, right);
+                let right = Right { rate: rate.0 as f64, until, tokens: 0 };
+                self.hosts[host].carrier.rights.insert(link, right);
             }
             Output::Look { vm } => {
                 if !self.hosts[host].hypervisor.down {

@@ -49,6 +49,16 @@ impl Host {
         self.daemon.as_ref().filter(|_| now >= self.frozen_until)
     }
 
+    /// Notes for how many tokens each right of the carrier stands: the rate alone does not tell,
+    /// since the estimate of the capacity changes with them.
+    pub(crate) fn count_tokens(&mut self, now: u64) {
+        let local = self.local(now);
+        let Some(node) = &self.daemon else { return };
+        for (link, right) in &mut self.carrier.rights {
+            right.tokens = node.usable_tokens(local, *link);
+        }
+    }
+
     /// Tokens that this host may be using: its daemon's, or those that a dead daemon left with the
     /// carrier.
     pub(crate) fn tokens(&self, now: u64, link: LinkId) -> u16 {

@@ -17,6 +17,8 @@ pub(crate) struct Journal {
     replaced: Vec<Vec<Change>>,
     /// How many of the newest writes the disk will have lost when the host crashes.
     pub(crate) unsynced: usize,
+    /// Whether all that it held was lost once.
+    pub(crate) was_lost: bool,
     /// Until when nothing can be written.
     pub(crate) full_until: u64,
 }
@@ -40,6 +42,7 @@ impl Journal {
 
     /// The daemon is killed while the disk held writes back: they are gone.
     pub(crate) fn lose_unsynced(&mut self) {
+        self.was_lost |= self.unsynced > 0;
         for _ in 0..std::mem::take(&mut self.unsynced) {
             let Some(replaced) = self.replaced.pop() else { break };
             for Change { key, value } in replaced.into_iter().rev() {
@@ -53,6 +56,7 @@ impl Journal {
 
     /// Everything is gone.
     pub(crate) fn lose_everything(&mut self) {
+        self.was_lost = true;
         self.pairs.clear();
         self.replaced.clear();
     }

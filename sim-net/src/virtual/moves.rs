@@ -184,8 +184,7 @@ impl World {
 
     /// Every move of a host's carrier or hypervisor ends.
     pub(crate) fn break_moves(&mut self, host: usize, why: &str) {
-        while let Some(index) =
-            self.moves.iter().position(|one| one.from == host || one.to == host)
+        while let Some(index) = self.moves.iter().position(|one| one.from == host || one.to == host)
         {
             self.give_up(index, why);
         }
@@ -259,8 +258,12 @@ impl World {
     /// both interfaces allow.
     fn demands(&mut self, link: usize) -> Vec<Demand> {
         let mut demands = Vec::new();
-        let mut senders: Vec<usize> =
-            self.moves.iter().filter(|one| one.link == link && one.flows()).map(|m| m.from).collect();
+        let mut senders: Vec<usize> = self
+            .moves
+            .iter()
+            .filter(|one| one.link == link && one.flows())
+            .map(|m| m.from)
+            .collect();
         senders.sort_unstable();
         senders.dedup();
         let id = self.links[link].id;

@@ -137,7 +137,8 @@ impl Network {
     }
 }
 
-/// Some bits flipped, and sometimes the end cut off.
+/// Some bits flipped, and sometimes the end cut off; never something that can still be read: the
+/// transport authenticates every byte, so that only a peer that writes nonsense gets through.
 fn damaged(bytes: &[u8], random: &mut SplitMix) -> Rc<[u8]> {
     let mut bytes = bytes.to_vec();
     for _ in 0..random.between(1, 4) {
@@ -148,6 +149,9 @@ fn damaged(bytes: &[u8], random: &mut SplitMix) -> Rc<[u8]> {
     }
     if random.permille(300) {
         bytes.truncate(random.below(bytes.len() as u64) as usize);
+    }
+    while wire::decode::<lifeboat_protocol::message::Message>(&bytes).is_ok() {
+        bytes.pop();
     }
     bytes.into()
 }

@@ -77,7 +77,14 @@ pub struct Report {
 }
 
 /// Bytes and seconds that a VM takes alone at `rate` bytes per second.
-pub fn alone(memory: f64, disk: f64, dirty: f64, set: f64, downtime_s: f64, rate: f64) -> (f64, f64) {
+pub fn alone(
+    memory: f64,
+    disk: f64,
+    dirty: f64,
+    set: f64,
+    downtime_s: f64,
+    rate: f64,
+) -> (f64, f64) {
     let set = if set > 0.0 { set.min(memory) } else { memory };
     let mut left = memory + disk;
     let mut sent = 0.0;
@@ -115,7 +122,8 @@ impl World {
         let ratio = |value: f64, bound: f64| if bound > 0.0 { value / bound } else { 0.0 };
         let bytes_sent: f64 = self.links.iter().map(|link| link.carried).sum();
         let could = self.links.iter().filter(|link| link.carried > 0.0).map(|link| {
-            self.carries(link.id, start + (first.max(0.0) * SECOND as f64) as u64, total_s - first)
+            let first = if first.is_finite() { first } else { 0.0 };
+            self.carries(link.id, start + (first * SECOND as f64) as u64, total_s - first)
         });
         let received: u64 = self.network.received.values().sum();
         let (ended, violation) = match ended {
@@ -235,7 +243,7 @@ impl World {
     fn time_to_carry(&self, link: usize, start: u64, mut bytes: f64) -> f64 {
         let mut at = start;
         for (until, rate) in self.pieces(link, start) {
-            let room = (until - at) as f64 / SECOND as f64 * rate;
+            let room = until.saturating_sub(at) as f64 / SECOND as f64 * rate;
             if room >= bytes {
                 return (at - start) as f64 / SECOND as f64 + bytes / rate;
             }
@@ -248,7 +256,7 @@ impl World {
     /// Bytes that a link could carry in `seconds` from `start` on.
     fn carries(&self, id: lifeboat_protocol::LinkId, start: u64, seconds: f64) -> f64 {
         let Some(link) = self.links.iter().position(|link| link.id == id) else { return 0.0 };
-        let end = start + (seconds.max(0.0) * SECOND as f64) as u64;
+        let end = start.saturating_add((seconds.max(0.0) * SECOND as f64) as u64);
         let mut at = start;
         let mut sum = 0.0;
         for (until, rate) in self.pieces(link, start) {

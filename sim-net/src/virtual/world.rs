@@ -10,9 +10,11 @@ use lifeboat_protocol::{
     command::Command,
     directory::LinkSpec,
     input::HostSample,
+    message::Message,
     output::{Notice, NoticeKind},
     units::BytesPerSec,
     vm::{Policy, RunState, Vm},
+    wire,
 };
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -119,7 +121,12 @@ pub struct World {
     random: SplitMix,
     rest_since: Option<u64>,
     next_stamp: u64,
+    /// From when on everything that daemons say and want is told, and to whom.
+    pub(crate) tracer: Option<Tracer>,
 }
+
+/// From when on something is told, and to whom.
+pub(crate) type Tracer = (u64, Box<dyn FnMut(String)>);
 
 impl World {
     /// The world of a scenario, before anything has happened.
@@ -184,6 +191,7 @@ impl World {
             random: SplitMix::named(seed, "world"),
             rest_since: None,
             next_stamp: 1,
+            tracer: None,
             scenario: scenario.clone(),
             hosts,
         };
@@ -206,8 +214,7 @@ impl World {
             };
             let stamp = self.stamp();
             self.hosts[host].hypervisor.guests.insert(vm.id, Guest { vm, place, stamp });
-            let tracked =
-                Tracked { id: VmId(id), spec, stamp, began: None, safe: None, still: 0 };
+            let tracked = Tracked { id: VmId(id), spec, stamp, began: None, safe: None, still: 0 };
             self.vms.insert(VmId(id), tracked);
         }
     }
@@ -277,6 +284,20 @@ impl World {
         match self.checks.found() {
             Some(violation) => Ended::Violated(violation),
             None => Ended::Limit,
+        }
+    }
+
+    /// Tells `tracer` everything that daemons say, hear and want from `from_ms` milliseconds on.
+    pub fn trace(&mut self, from_ms: u64, tracer: impl FnMut(String) + 'static) {
+        self.tracer = Some((from_ms * MILLISECOND, Box::new(tracer)));
+    }
+
+    /// Tells what a daemon does, if anybody listens.
+    pub(crate) fn tell_tracer(&mut self, host: usize, what: impl FnOnce() -> String) {
+        let now = self.now;
+        if let Some((_, tracer)) = self.tracer.as_mut().filter(|(from, _)| now >= *from) {
+            let (whole, rest) = (now / MILLISECOND, now % MILLISECOND / 1000);
+            tracer(format!("{whole}.{rest:03} {} {}", self.hosts[host].name, what()));
         }
     }
 
@@ -544,6 +565,7 @@ impl World {
         let one = &mut self.hosts[host];
         let local = one.local(now);
         let Some(node) = one.daemon.as_mut() else { return };
+        let heard = self.tracer.is_some().then(|| heard(&input)).flatten();
         node.handle(local, input);
         let outputs: Vec<_> = std::iter::from_fn(|| node.poll_output()).collect();
         let deadline = node.next_deadline();
@@ -556,9 +578,15 @@ impl World {
             one.wake_at = at;
             self.events.push(at, Event::Wake { host });
         }
+        if let Some(heard) = heard {
+            let tokens: Vec<u16> =
+                self.links.iter().map(|l| self.hosts[host].tokens(now, l.id)).collect();
+            self.tell_tracer(host, || format!("hears {heard}; has {tokens:?}"));
+        }
         for output in outputs {
             self.execute(host, output);
         }
+        self.hosts[host].count_tokens(now);
     }
 
     pub(crate) fn notice(&mut self, host: usize, notice: Notice) {
@@ -655,8 +683,14 @@ impl World {
     }
 
     /// The one host on which a VM rests in the state that its owner left it in.
+    ///
+    /// What is left where a journal was lost is nobody's concern any more: the hypervisor marks it
+    /// as migrated, and nothing lists it.
     pub(crate) fn home(&self, vm: VmId) -> Option<usize> {
-        let places = self.places(vm);
+        let mut places = self.places(vm);
+        places.retain(|(host, place)| {
+            *place != Place::MovedAway || !self.hosts[*host].journal.was_lost
+        });
         match places.as_slice() {
             [(host, place)] => {
                 let guest = &self.hosts[*host].hypervisor.guests[&vm];
@@ -750,6 +784,36 @@ impl World {
             text += &format!("{one:?}\n");
         }
         text
+    }
+}
+
+/// An input worth telling, in words.
+fn heard(input: &Input) -> Option<String> {
+    match input {
+        Input::Wake | Input::Vms(_) | Input::Host(_) | Input::Durable(_) => None,
+        Input::Received { bytes, .. } => Some(said(bytes)),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+/// A message in words.
+pub(crate) fn said(bytes: &[u8]) -> String {
+    match wire::decode::<Message>(bytes) {
+        Ok(Message::Heartbeat(one)) => {
+            let heads: Vec<_> =
+                one.queue.head.iter().map(|vm| (vm.vm.0[15], vm.stage, vm.bytes >> 20)).collect();
+            let tables: Vec<_> =
+                one.tables.iter().map(|t| (t.version, t.slices.count_ones(), &t.entries)).collect();
+            let accepted: Vec<_> =
+                one.accepted.iter().map(|a| (a.issuer, a.version, &a.handed)).collect();
+            format!(
+                "heartbeat {} tables {tables:?} accepted {accepted:?} links {:?} queue {heads:?}",
+                one.number, one.links
+            )
+        }
+        Ok(Message::Inventory(one)) => format!("inventory {}", one.version),
+        Ok(Message::Direct(direct)) => format!("{direct:?}"),
+        Err(error) => format!("nonsense: {error}"),
     }
 }
 

@@ -55,6 +55,9 @@ pub(crate) struct ReplayOptions {
     /// The world that the sweep draws for this seed.
     #[arg(long, conflicts_with = "file")]
     seed: Option<u64>,
+    /// Print what every daemon says, hears and wants from this time of the world on.
+    #[arg(long)]
+    trace_from: Option<Span>,
 }
 
 #[derive(Debug, Args)]
@@ -217,6 +220,9 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
         (None, None) => anyhow::bail!("name a file or a seed"),
     };
     let mut world = World::new(&scenario).map_err(anyhow::Error::msg)?;
+    if let Some(from) = options.trace_from {
+        world.trace(from.0.as_millis() as u64, |line| println!("{line}"));
+    }
     let ended = world.run();
     let report = world.report(&ended);
     println!("{}", world.describe());

@@ -24,9 +24,10 @@ impl World {
         let most = ENTRIES_BESIDES + ENTRIES_PER_VM * self.vms.len();
         for index in 0..self.hosts.len() {
             let host = &self.hosts[index];
-            let open = host.daemon.as_ref().map_or(0, |node| {
-                node.departures().all().count() + node.arrivals().all().count()
-            });
+            let open = host
+                .daemon
+                .as_ref()
+                .map_or(0, |node| node.departures().all().count() + node.arrivals().all().count());
             if host.journal.len() > most || open > 2 * self.vms.len() {
                 let entries = host.journal.len();
                 let what = format!("{}: {entries} journal entries, {open} open moves", host.name);

@@ -30,10 +30,12 @@ impl Checks {
         let Some(node) = &host.daemon else { return };
         let Some(departure) = node.departures().get(id.vm) else { return };
         let Some(at) = self.cancelled.cancelled_at.get(&departure.evacuation) else { return };
-        let could_have_heard = now > at + HEARD_WITHIN && now > host.sound_since.saturating_add(HEARD_WITHIN);
+        let could_have_heard =
+            now > at + HEARD_WITHIN && now > host.sound_since.saturating_add(HEARD_WITHIN);
         let known = self.cancelled.known_to.contains(&(host.id, host.life, departure.evacuation));
         if could_have_heard || known {
-            let what = format!("{} starts {} although it was cancelled", host.name, departure.vm.name);
+            let what =
+                format!("{} starts {} although it was cancelled", host.name, departure.vm.name);
             self.object(Check::Cancelled, now, what);
         }
     }

@@ -11,7 +11,8 @@ use lifeboat_units::{ByteSize, Rate, Span};
 use crate::{
     random::SplitMix,
     r#virtual::scenario::{
-        Change, Evacuation, Fault, FaultKind, Host, Hypervisor, Link, Network, Scenario, Vm, VmState,
+        Change, Evacuation, Fault, FaultKind, Host, Hypervisor, Link, Network, Scenario, Vm,
+        VmState,
     },
 };
 
@@ -54,9 +55,10 @@ pub fn draw(seed: u64) -> Scenario {
     if !faults.permille(80) {
         draw_faults(&mut faults, &mut scenario);
     }
-    let last = scenario.faults.iter().map(|fault| {
-        fault.at.0 + fault.kind.lasting().map_or(Duration::ZERO, |lasting| lasting.0)
-    });
+    let last = scenario
+        .faults
+        .iter()
+        .map(|fault| fault.at.0 + fault.kind.lasting().map_or(Duration::ZERO, |lasting| lasting.0));
     let calm = last.max().unwrap_or_default().max(Duration::from_millis(STORY_MS));
     let calm = calm + Duration::from_millis(faults.below(2000));
     if !scenario.faults.is_empty() {
@@ -110,7 +112,9 @@ fn draw_links(random: &mut SplitMix, hosts: &[Host], capacity: u64) -> Vec<Link>
         for _ in 0..[0, 0, 1, 3][random.below(4) as usize] {
             changes.push(Change {
                 at: ms(random.between(5_000, STORY_MS)),
-                capacity: Some(Rate::from_bytes_per_sec(capacity * random.between(100, 1500) / 1000)),
+                capacity: Some(Rate::from_bytes_per_sec(
+                    capacity * random.between(100, 1500) / 1000,
+                )),
                 ..Change::default()
             });
         }
@@ -124,7 +128,11 @@ fn draw_links(random: &mut SplitMix, hosts: &[Host], capacity: u64) -> Vec<Link>
             loss_ppm: 0,
             saturates: false,
             streams: 16,
-            production: Rate::from_bytes_per_sec(if random.permille(200) { capacity / 4 } else { 0 }),
+            production: Rate::from_bytes_per_sec(if random.permille(200) {
+                capacity / 4
+            } else {
+                0
+            }),
             ceiling: None,
             initial: Rate::from_bytes_per_sec(capacity * random.between(100, 2000) / 1000),
             reserve_permille: 50,
@@ -178,7 +186,11 @@ fn draw_evacuations(random: &mut SplitMix, hosts: &[Host]) -> Vec<Evacuation> {
     let targets = sites(hosts).split_off(1);
     let evacuation = |random: &mut SplitMix, at: u64, cancel: Option<u64>| Evacuation {
         from: vec!["here".into()],
-        to: if random.permille(300) { vec![random.pick(&targets).clone()] } else { targets.clone() },
+        to: if random.permille(300) {
+            vec![random.pick(&targets).clone()]
+        } else {
+            targets.clone()
+        },
         at: ms(at),
         initiator: random.pick(hosts).name.clone(),
         deadline: random.permille(200).then(|| ms(random.between(10_000, 120_000))),

@@ -93,6 +93,5 @@ fn thin<T: Clone>(
 
 /// Whether every name still means something.
 fn makes_sense(scenario: &Scenario) -> bool {
-    toml::to_string(scenario)
-        .is_ok_and(|text| crate::r#virtual::scenario::parse(&text).is_ok())
+    toml::to_string(scenario).is_ok_and(|text| crate::r#virtual::scenario::parse(&text).is_ok())
 }
