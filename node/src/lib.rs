@@ -6,9 +6,12 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod demo;
+#[cfg(test)]
+mod documents;
 pub mod host_figures;
 pub mod identity;
 pub mod journal;
+pub mod lifeline;
 pub mod logging;
 pub mod transport;
 pub use lifeboat_units as units;

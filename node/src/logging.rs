@@ -111,7 +111,10 @@ pub fn init(level: LogLevel, target: LogTarget) -> Result<(), LoggingError> {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             // A terminal that has gone away is no reason to stop: what cannot be written is lost.
             let lines = tracing_subscriber::fmt::layer().compact().log_internal_errors(false);
-            registry.with(lines.with_ansi(colours).with_writer(io::stderr)).try_init().map_err(twice)?;
+            registry
+                .with(lines.with_ansi(colours).with_writer(io::stderr))
+                .try_init()
+                .map_err(twice)?;
         }
         LogTarget::Journald => {
             let journal = tracing_journald::layer().map_err(LoggingError::NoJournal)?;

@@ -50,7 +50,6 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
             break;
         }
         let vm = &contender.vm;
-        let most = if vm.most.0 == 0 { LINK_TOKENS } else { tokens_for(capacity, vm.most) };
         let others_wait = index + 1 < order.len();
         let wanted = match vm.stage {
             Stage::Switching if others_wait => SWITCHING,
@@ -68,17 +67,27 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
                 LINK_TOKENS
             }
         };
-        let tokens = wanted.min(most).min(left);
+        let tokens = wanted.min(most(capacity, contender)).min(left);
         left -= tokens;
         shares.push(Share { source: contender.source, vm: vm.vm, tokens });
     }
     // What nobody further down could use goes to the first that can.
     for (share, contender) in shares.iter_mut().zip(order) {
-        if left > 0 && contender.vm.most.0 == 0 && contender.vm.stage == Stage::Moving {
-            share.tokens += core::mem::take(&mut left);
+        if matches!(contender.vm.stage, Stage::Moving | Stage::Switching) {
+            let more = most(capacity, contender).saturating_sub(share.tokens).min(left);
+            share.tokens += more;
+            left -= more;
         }
     }
     shares
+}
+
+/// The most tokens that its source's interface can make use of.
+fn most(capacity: BytesPerSec, contender: &Contender) -> u16 {
+    match contender.vm.most {
+        BytesPerSec(0) => LINK_TOKENS,
+        most => tokens_for(capacity, most),
+    }
 }
 
 fn tokens_for(capacity: BytesPerSec, rate: BytesPerSec) -> u16 {

@@ -105,7 +105,7 @@ pub struct Policy {
     pub max_downtime_escalated_ms: u64,
     /// The guest may be slowed down.
     pub auto_converge: bool,
-    /// The guest may be switched to post-copy.
+    /// The guest may be switched to post-copy. Without effect: no driver can do it.
     pub post_copy: bool,
     /// The guest may be paused and copied.
     pub stop_and_copy: bool,

@@ -42,6 +42,9 @@ Examples:
 Every host needs the [[node]] entries of all the others: this command prints the entry of this \
 host, ready to be pasted into their configurations.
 
+The embedded hypervisor needs nothing installed: `lifeboat embedded-hypervisor --help` shows how it \
+is run, and docs/operating.md, \"Trying it without libvirt\", a whole example.
+
 Exit status:
   0  both files are written
   1  a file is there already, or cannot be written; nothing is overwritten
@@ -71,7 +74,7 @@ debug, trace, or a filter such as debug,libp2p=info
 
 Exit status:
   0  it was told to stop
-  1  it cannot start: key, journal, port or sockets; the message says what to do
+  1  it cannot start: key, journal, sockets or hypervisor; the message says what to do
   2  wrong usage, or a wrong configuration; nothing was started";
 
 const CARRIER_HELP: &str = "\

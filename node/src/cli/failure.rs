@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_wrong_usage() {
-        let check = |failure: Failure, expect: u8| assert_eq!(failure.status(), expect, "{failure}");
+        let check =
+            |failure: Failure, expect: u8| assert_eq!(failure.status(), expect, "{failure}");
         check(Failure::Usage("no such host".to_owned()), 2);
         check(ConfigError::Missing("/c".into()).into(), 2);
         check(ClientError::Wrong("no site x".to_owned()).into(), 2);

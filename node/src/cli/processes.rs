@@ -2,7 +2,7 @@
 //! demo.
 
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -17,8 +17,8 @@ use super::{failure::Failure, output::print};
 use crate::{
     config::Config,
     daemon,
-    demo::{self, DemoOptions, ENDS_WITH_STDIN},
-    logging,
+    demo::{self, DemoOptions},
+    lifeline, logging,
 };
 
 /// How long a carrier may take to end.
@@ -29,7 +29,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// Whatever keeps the daemon from starting.
 pub(super) async fn node(config: &Path) -> Result<(), Failure> {
-    end_with_stdin();
+    lifeline::hang_on();
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
     Ok(daemon::run(config).await?)
@@ -40,7 +40,7 @@ pub(super) async fn node(config: &Path) -> Result<(), Failure> {
 /// # Errors
 /// If its port, key or socket cannot be had.
 pub(super) async fn carrier(config: &Path) -> Result<(), Failure> {
-    end_with_stdin();
+    lifeline::hang_on();
     let config = Config::load(config)?;
     logging::init(config.log.level, config.log.target)?;
     let pid_file = pid_file(&config);
@@ -108,25 +108,12 @@ fn is_nobody(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// Where the demo asked for it, ends this process as soon as standard input does: the demo holds
-/// its other end, so that nothing is left behind whichever way the demo ends.
-fn end_with_stdin() {
-    if std::env::var_os(ENDS_WITH_STDIN).is_none() {
-        return;
-    }
-    std::thread::spawn(|| {
-        // Nothing is ever written to it.
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        process::exit(1);
-    });
-}
-
 /// Runs the embedded hypervisor, as a file of JSON describes it.
 ///
 /// # Errors
 /// If the file cannot be read or the control socket cannot be had.
 pub(super) async fn embedded_hypervisor(file: PathBuf) -> Result<(), Failure> {
-    end_with_stdin();
+    lifeline::hang_on();
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
     Ok(lifeboat_sim_net::live::hypervisor::run(read(&file)?).await?)
 }
@@ -136,7 +123,7 @@ pub(super) async fn embedded_hypervisor(file: PathBuf) -> Result<(), Failure> {
 /// # Errors
 /// If the file cannot be read or a port cannot be had.
 pub(super) async fn wan_emulator(file: PathBuf) -> Result<(), Failure> {
-    end_with_stdin();
+    lifeline::hang_on();
     logging::init(logging::LogLevel::Warn, logging::LogTarget::Terminal)?;
     Ok(lifeboat_sim_net::live::wan::run(read(&file)?).await?)
 }
@@ -150,12 +137,10 @@ pub(super) async fn demo(options: DemoOptions) -> Result<(), Failure> {
     match demo.run().await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::NotDone("not every machine arrived once, intact".to_owned())),
-        Err(error) => Err(match error.downcast::<io::Error>() {
-            // Only its own output can be a pipe that is broken.
-            Ok(gone) if gone.kind() == io::ErrorKind::BrokenPipe => Failure::Output(gone),
-            Ok(error) => Failure::Process(error.into()),
-            Err(error) => Failure::Process(error),
-        }),
+        Err(error) if error.is::<demo::NobodyReads>() => {
+            Err(Failure::Output(io::ErrorKind::BrokenPipe.into()))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -46,13 +46,14 @@ fn render(status: &Status, all: bool) -> String {
 }
 
 fn evacuations(evacuations: &[EvacuationInfo], all: bool) -> String {
-    let is_shown =
-        |one: &&EvacuationInfo| all || is_active(one) || one.age_ms <= SHOWN_FOR_MS;
+    let is_shown = |one: &&EvacuationInfo| all || is_active(one) || one.age_ms <= SHOWN_FOR_MS;
     let shown: Vec<&EvacuationInfo> = evacuations.iter().filter(is_shown).collect();
     let older = match evacuations.len() - shown.len() {
         0 => String::new(),
         1 => "\nOne that ended is older than an hour: `lifeboat status --all` shows it.".to_owned(),
-        n => format!("\n{n} that ended are older than an hour: `lifeboat status --all` shows them."),
+        n => {
+            format!("\n{n} that ended are older than an hour: `lifeboat status --all` shows them.")
+        }
     };
     match (evacuations, shown.as_slice()) {
         ([], _) => "\nNo evacuation has been started.".to_owned(),
@@ -368,11 +369,14 @@ mod tests {
         let many =
             [one("1", "cancelled", 9_000_000), one("2", "done", 9_000_000), one("3", "aborted", 9)];
         let text = evacuations(&many, false);
-        let ids: Vec<&str> =
-            text.lines().filter_map(|line| line.split("  ").next()).collect();
+        let ids: Vec<&str> = text.lines().filter_map(|line| line.split("  ").next()).collect();
         assert_eq!(ids[..4], ["", "EVACUATIONS", "ID", "2"], "{text}");
         assert!(text.contains("\n3 ") && !text.contains("\n1 "), "{text}");
-        assert!(text.ends_with("One that ended is older than an hour: `lifeboat status --all` shows it."));
+        assert!(
+            text.ends_with(
+                "One that ended is older than an hour: `lifeboat status --all` shows it."
+            )
+        );
         assert!(!text.contains("77"), "the figures of another one: {text}");
         assert!(evacuations(&many, true).contains("\n1 "));
         assert!(evacuations(&many[..1], false).contains("No evacuation is active."));

@@ -5,8 +5,8 @@
 //! terminal. Where there is no terminal, or one that does not know its width, nothing is left out.
 
 use comfy_table::{
-    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Table,
-    Width, presets,
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Row, Table, Width,
+    presets,
 };
 
 /// Blanks between two columns.
@@ -164,7 +164,9 @@ mod tests {
 
     fn sheet() -> Sheet {
         let mut made = table(&["vm", ">memory", "?>idle", "~why"]);
-        made.add_row(row(["web", "8 GiB", "99%", "it has a device that cannot leave"].map(str::to_owned)));
+        made.add_row(row(
+            ["web", "8 GiB", "99%", "it has a device that cannot leave"].map(str::to_owned)
+        ));
         made.add_row(row(["database", "512 MiB", "1%", ""].map(str::to_owned)));
         made
     }

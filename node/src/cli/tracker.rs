@@ -179,17 +179,13 @@ impl Tracker {
                 .iter()
                 .map(|host| format!("{host} is not heard: it is not known what it runs")),
         );
-        missing.extend(
-            report.evacuation.hypervisor_down.iter().map(|host| {
-                format!("the hypervisor of {host} does not answer: it is not known what it runs")
-            }),
-        );
+        missing.extend(report.evacuation.hypervisor_down.iter().map(|host| {
+            format!("the hypervisor of {host} does not answer: it is not known what it runs")
+        }));
         if missing.is_empty() && !self.was_done {
-            missing.extend(
-                self.silent.iter().map(|host| {
-                    format!("{host} is not heard any more: it is not known what is left there")
-                }),
-            );
+            missing.extend(self.silent.iter().map(|host| {
+                format!("{host} is not heard any more: it is not known what is left there")
+            }));
         }
         missing
     }

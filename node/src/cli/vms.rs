@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_host_that_does_not_exist_is_refused() {
-        let asked = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let asked =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert!(unknown(&asked(&["a1", "b1"]), &["a1", "b1"]).is_ok());
         let refused = unknown(&asked(&["a1", "zz"]), &["a1", "b1"]);
         assert!(matches!(refused, Err(Failure::Usage(why)) if why.contains("\"zz\"")));

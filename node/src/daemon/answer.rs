@@ -17,8 +17,8 @@ use lifeboat_protocol::{
 use super::{Daemon, clock, measure};
 use crate::{
     api::{
-        Arrived, Cancelled, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, Report,
-        Request, SenderInfo, Started, Status, Terms, VmInfo,
+        Arrived, Cancelled, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo,
+        PlannedVmInfo, Report, Request, SenderInfo, Started, Status, Terms, VmInfo,
     },
     control::{self, Responder},
 };
@@ -142,10 +142,12 @@ impl Daemon {
     }
 
     fn unknown(&self, what: &str, name: &str) -> String {
-        let nodes = self.config.nodes.iter().map(|node| node.name.as_str());
-        let mut known: Vec<&str> = self.config.sites();
+        let mut known: Vec<&str> = Vec::new();
+        if what.contains("site") {
+            known.extend(self.config.sites());
+        }
         if what.contains("host") {
-            known.extend(nodes);
+            known.extend(self.config.nodes.iter().map(|node| node.name.as_str()));
         }
         format!("there is no {what} {name:?} in the cluster file; known: {}", known.join(", "))
     }
@@ -193,7 +195,10 @@ impl Daemon {
         }
         let now = self.node.evacuations_view(clock::now());
         let after = |before: EvacuationView| {
-            let state = now.iter().find(|view| view.id == before.id).map_or(before.state, |view| view.state);
+            let state = now
+                .iter()
+                .find(|view| view.id == before.id)
+                .map_or(before.state, |view| view.state);
             Cancelled {
                 id: before.id.to_string(),
                 state: state_name(state, false).to_owned(),

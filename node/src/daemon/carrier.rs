@@ -16,6 +16,8 @@ use lifeboat_carrier::{Client, ClientError, CloseReason, Event, MoveState, Statu
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
+use crate::lifeline;
+
 /// How often the carrier's counters are read. The rates that the protocol learns from are means
 /// over this.
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
@@ -81,7 +83,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Keeps a carrier running and connected, for ever.
+    /// Keeps a carrier running and connected, for ever. Who stops the daemon ends this first: a
+    /// carrier that was told to end together with the daemon must not be started again.
     pub(super) async fn run(self) {
         let mut pause = RETRY_MIN;
         let mut told = false;
@@ -114,7 +117,7 @@ impl Supervisor {
             let mut command = tokio::process::Command::new(program);
             command.arg("carrier").arg("--config").arg(&self.config_file);
             // A group of its own: what stops the daemon does not stop the carrier.
-            command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+            command.process_group(0).stdin(lifeline::passed_on()).stdout(Stdio::null());
             command.spawn()
         });
         let mut child = started.map_err(|error| error.to_string())?;

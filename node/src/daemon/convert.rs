@@ -44,7 +44,8 @@ pub(super) fn vm(one: hypervisor::Vm, copy_storage: bool) -> vm::Vm {
             max_downtime_ms: one.policy.max_downtime_ms,
             max_downtime_escalated_ms: one.policy.max_downtime_escalated_ms,
             auto_converge: one.policy.auto_converge,
-            post_copy: one.policy.post_copy,
+            // No driver can do it: libvirt refuses it together with paused arrival.
+            post_copy: false,
             stop_and_copy: one.policy.stop_and_copy,
         },
         obstacles: one.obstacles,

@@ -7,7 +7,7 @@ use std::{
 
 use lifeboat_protocol::output::{Notice, NoticeKind};
 use tokio::sync::broadcast;
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::api::EventInfo;
 
@@ -25,15 +25,13 @@ impl EventLog {
         Self { past: VecDeque::new(), live: broadcast::Sender::new(1024) }
     }
 
-    /// Remembers, logs and passes on.
-    pub(super) fn add(&mut self, notice: Notice) {
+    /// Remembers, logs and passes on. `is_trouble`: something is wrong here, whatever its kind.
+    pub(super) fn add(&mut self, notice: Notice, is_trouble: bool) {
         let text = &notice.text;
-        match notice.kind {
-            NoticeKind::Alarm => error!("{text}"),
-            NoticeKind::Failed | NoticeKind::Unknown | NoticeKind::Rejected => warn!("{text}"),
-            NoticeKind::Member | NoticeKind::Evacuation | NoticeKind::Vm | NoticeKind::Link => {
-                info!("{text}");
-            }
+        match level(notice.kind, is_trouble) {
+            Level::ERROR => error!("{text}"),
+            Level::WARN => warn!("{text}"),
+            _ => info!("{text}"),
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let event = EventInfo {
@@ -63,6 +61,20 @@ impl EventLog {
     }
 }
 
+fn level(kind: NoticeKind, is_trouble: bool) -> Level {
+    match kind {
+        NoticeKind::Alarm => Level::ERROR,
+        NoticeKind::Failed | NoticeKind::Unknown | NoticeKind::Rejected => Level::WARN,
+        NoticeKind::Member | NoticeKind::Evacuation | NoticeKind::Vm | NoticeKind::Link => {
+            if is_trouble {
+                Level::WARN
+            } else {
+                Level::INFO
+            }
+        }
+    }
+}
+
 fn kind_name(kind: NoticeKind) -> &'static str {
     match kind {
         NoticeKind::Rejected => "rejected",
@@ -73,5 +85,18 @@ fn kind_name(kind: NoticeKind) -> &'static str {
         NoticeKind::Unknown => "unknown",
         NoticeKind::Link => "link",
         NoticeKind::Alarm => "alarm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_logged_as_such_whatever_its_kind() {
+        assert_eq!(level(NoticeKind::Member, false), Level::INFO);
+        assert_eq!(level(NoticeKind::Member, true), Level::WARN);
+        assert_eq!(level(NoticeKind::Failed, false), Level::WARN);
+        assert_eq!(level(NoticeKind::Alarm, true), Level::ERROR);
     }
 }

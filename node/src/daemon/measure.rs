@@ -22,8 +22,7 @@ pub(crate) fn measures(
 ) -> Option<Measures> {
     let count = u64::try_from(arrived.len()).ok().filter(|count| *count > 0)?;
     let mean = |of: &dyn Fn(&Arrived) -> u64| arrived.iter().map(of).sum::<u64>() / count;
-    let alone =
-        |one: &Arrived| alone_ms(one.bytes_needed, capacity, one.dirty_bytes_per_sec);
+    let alone = |one: &Arrived| alone_ms(one.bytes_needed, capacity, one.dirty_bytes_per_sec);
     let total_ms = arrived.iter().map(|one| one.end_ms).max().unwrap_or(0).max(1);
     let individual = |one: &Arrived| one.end_ms.saturating_sub(one.start_ms);
     let bound_total_ms = arrived.iter().map(alone).sum::<u64>();

@@ -56,6 +56,7 @@ struct Daemon {
     journal_state: JournalState,
     actor: Actor,
     carrier: CarrierLink,
+    supervisor: tokio::task::JoinHandle<()>,
     carrier_up: bool,
     carrier_adopted: bool,
     shares: BTreeMap<LinkId, tokio::sync::watch::Sender<Option<SetShare>>>,
@@ -103,6 +104,9 @@ impl Daemon {
                 Some(request) = sources.control.recv() => self.answer(request),
                 () = tokio::time::sleep_until(deadline) => self.handle(Input::Wake),
                 () = stop.recv() => {
+                    self.supervisor.abort();
+                    // It has nothing to tell, and ends at the next thing that it waits for.
+                    let _ = (&mut self.supervisor).await;
                     self.handle(Input::Command(lifeboat_protocol::command::Command::Leave));
                     self.drain();
                     info!("stopping; the carrier and its moves go on");
@@ -182,7 +186,14 @@ impl Daemon {
             Output::Resume { id } => self.actor.submit(id.vm, Task::Resume(id)),
             Output::Discard { id } => self.actor.submit(id.vm, Task::Discard(id)),
             Output::CloseMove { id } => self.actor.submit(id.vm, Task::Close(id)),
-            Output::Notice(notice) => self.events.add(notice),
+            Output::Notice(notice) => {
+                // The protocol tells of the hypervisor as of any member's state; to the operator of
+                // this host it is trouble.
+                let hypervisor = self.node.hypervisor_down();
+                let is_trouble =
+                    hypervisor.is_some_and(|why| !why.is_empty() && notice.text.contains(why));
+                self.events.add(notice, is_trouble);
+            }
         }
     }
 
@@ -222,8 +233,8 @@ impl Daemon {
             TransportEvent::Received { from, bytes, .. } => {
                 self.handle(Input::Received { from: NodeId::of(&from), bytes });
             }
-            TransportEvent::PeerUp(peer) => info!(%peer, "connected"),
-            TransportEvent::PeerDown(peer) => info!(%peer, "connection lost; dialling again"),
+            TransportEvent::PeerUp(node) => info!(node, "connected"),
+            TransportEvent::PeerDown(node) => info!(node, "connection lost; dialling again"),
             TransportEvent::StrangerRefused { peer, address } => self.notice(
                 NoticeKind::Rejected,
                 format!(
@@ -240,7 +251,7 @@ impl Daemon {
     }
 
     fn notice(&mut self, kind: NoticeKind, text: String) {
-        self.events.add(Notice { kind, vm: None, evacuation: None, text });
+        self.events.add(Notice { kind, vm: None, evacuation: None, text }, false);
     }
 
     fn journal_moved(&mut self, state: JournalState) {

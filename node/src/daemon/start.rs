@@ -90,7 +90,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         link: carrier.clone(),
         news: carrier_sender,
     };
-    tokio::spawn(supervisor.run());
+    let supervisor = tokio::spawn(supervisor.run());
     tokio::spawn(poll_progress(Arc::clone(&hypervisor), progress, inputs_sender.clone()));
     tokio::spawn(watching::inventory(
         Arc::clone(&hypervisor),
@@ -124,6 +124,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         journal_state: JournalState::default(),
         actor,
         carrier,
+        supervisor,
         carrier_up: false,
         carrier_adopted: false,
         shares: BTreeMap::new(),

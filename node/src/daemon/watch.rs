@@ -1,10 +1,11 @@
 //! Watching the hypervisor and the host, and telling the protocol.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use lifeboat_hypervisor::{Hypervisor, HypervisorEvent};
+use lifeboat_hypervisor::{Hypervisor, HypervisorEvent, Vm, VmId};
 use lifeboat_protocol::{Input, input::HostSample, units::BytesPerSec};
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
 
 use super::convert;
 use crate::{config::Config, host_figures::HostFigures};
@@ -23,8 +24,10 @@ pub(super) async fn inventory(
 ) {
     let mut events = hypervisor.events();
     let mut figures = HostFigures::new(config.host.interfaces.clone());
+    let mut without_effect = WithoutEffect::default();
     loop {
-        let mut told = look(&*hypervisor, &config, &mut figures, &inputs).await;
+        let mut told =
+            look(&*hypervisor, &config, &mut figures, &mut without_effect, &inputs).await;
         let pause = tokio::time::sleep(LOOK_EVERY);
         tokio::pin!(pause);
         loop {
@@ -50,6 +53,7 @@ async fn look(
     hypervisor: &dyn Hypervisor,
     config: &Config,
     figures: &mut HostFigures,
+    without_effect: &mut WithoutEffect,
     inputs: &UnboundedSender<Input>,
 ) -> bool {
     // The figures are read after the list, so that they hold everything that is listed.
@@ -78,7 +82,64 @@ async fn look(
         nic_received: BytesPerSec(figures.received.bytes_per_sec()),
         nic_speed: BytesPerSec(speed.map_or(0, |speed| speed.bytes_per_sec())),
     };
+    for vm in without_effect.news(&vms) {
+        warn!(
+            vm,
+            "post-copy=\"yes\" in its policy has no effect: it is not available, since a VM must \
+             arrive paused; max-downtime-escalated-ms and stop-and-copy say what may be done instead"
+        );
+    }
     let copy_storage = config.hypervisor.copy_storage;
     let vms = vms.into_iter().map(|vm| convert::vm(vm, copy_storage)).collect();
     inputs.send(Input::Vms(vms)).is_ok() && inputs.send(Input::Host(sample)).is_ok()
+}
+
+/// VMs of which it was said that their policy asks for what cannot be done.
+#[derive(Default)]
+struct WithoutEffect(BTreeSet<VmId>);
+
+impl WithoutEffect {
+    /// The names of those of which it has not been said yet.
+    fn news<'a>(&mut self, vms: &'a [Vm]) -> Vec<&'a str> {
+        // A VM that comes back, or whose policy was mended and spoilt again, is news.
+        let now: BTreeSet<VmId> =
+            vms.iter().filter(|vm| vm.policy.post_copy).map(|vm| vm.id).collect();
+        let before = std::mem::replace(&mut self.0, now);
+        vms.iter()
+            .filter(|vm| self.0.contains(&vm.id) && !before.contains(&vm.id))
+            .map(|vm| vm.name.as_str())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lifeboat_hypervisor::{Policy, RunState};
+
+    use super::*;
+
+    fn vm(id: u8, post_copy: bool) -> Vm {
+        Vm {
+            id: VmId([id; 16]),
+            name: format!("vm-{id}"),
+            state: RunState::Running,
+            memory: 1 << 20,
+            processors: 1,
+            local_disk: 0,
+            dirty_rate: None,
+            working_set: None,
+            policy: Policy { post_copy, ..Policy::default() },
+            obstacles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn post_copy_is_named_once_and_never_handed_on() {
+        let mut without_effect = WithoutEffect::default();
+        let both = [vm(1, false), vm(2, true)];
+        assert_eq!(without_effect.news(&both), ["vm-2"]);
+        assert!(without_effect.news(&both).is_empty());
+        assert_eq!(without_effect.news(&[vm(1, true), vm(2, true)]), ["vm-1"]);
+        assert!(!convert::vm(vm(2, true), false).policy.post_copy);
+    }
 }

@@ -11,7 +11,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
@@ -24,9 +24,10 @@ use lifeboat_sim_net::live::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{Request, Status},
+    api::{HostInfo, Request, Status},
     control::ControlClient,
     identity::NodeIdentity,
+    lifeline::Lifeline,
 };
 
 /// How long a process may take until its socket answers.
@@ -96,9 +97,11 @@ impl Host {
     }
 }
 
-/// Everything that runs. Dropping it ends all of it.
+/// Everything that runs. Dropping it ends all of it, and so does the end of this process, SIGKILL
+/// included.
 #[derive(Debug)]
 pub struct Cluster {
+    lifeline: Lifeline,
     program: PathBuf,
     directory: PathBuf,
     hosts: Vec<Host>,
@@ -112,6 +115,7 @@ impl Cluster {
     /// If a process does not come up; what it wrote is in its host's `log`.
     pub async fn start(layout: Layout) -> anyhow::Result<Self> {
         let mut cluster = Self {
+            lifeline: Lifeline::new().context("cannot make a pipe")?,
             program: layout.program.clone(),
             directory: layout.directory.clone(),
             hosts: Vec::new(),
@@ -216,7 +220,7 @@ impl Cluster {
     async fn start_wan(&mut self) -> anyhow::Result<()> {
         let log = File::create(self.directory.join("wan.log"))?;
         let file = self.directory.join("wan.json");
-        self.wan = Some(spawn(&self.program, &["wan-emulator"], &file, log)?);
+        self.wan = Some(self.spawn(&["wan-emulator"], &file, log)?);
         let socket = self.wan_socket();
         answered("the WAN emulator", || probe(&socket)).await
     }
@@ -226,11 +230,10 @@ impl Cluster {
     /// # Errors
     /// If there is no such host or the process cannot be started.
     pub fn start_hypervisor(&mut self, name: &str) -> anyhow::Result<()> {
-        let program = self.program.clone();
-        let host = self.host_mut(name)?;
-        let file = host.directory.join("hypervisor.json");
-        let log = append(&host.log())?;
-        host.hypervisor = Some(spawn(&program, &["embedded-hypervisor"], &file, log)?);
+        let host = self.host(name)?;
+        let (file, log) = (host.directory.join("hypervisor.json"), append(&host.log())?);
+        let child = self.spawn(&["embedded-hypervisor"], &file, log)?;
+        self.host_mut(name)?.hypervisor = Some(child);
         Ok(())
     }
 
@@ -252,10 +255,10 @@ impl Cluster {
     /// # Errors
     /// If there is no such host or the process cannot be started.
     pub fn start_node(&mut self, name: &str) -> anyhow::Result<()> {
-        let program = self.program.clone();
-        let host = self.host_mut(name)?;
-        let log = append(&host.log())?;
-        host.node = Some(spawn(&program, &["node", "--config"], &host.config(), log)?);
+        let host = self.host(name)?;
+        let (file, log) = (host.config(), append(&host.log())?);
+        let child = self.spawn(&["node", "--config"], &file, log)?;
+        self.host_mut(name)?.node = Some(child);
         Ok(())
     }
 
@@ -290,6 +293,19 @@ impl Cluster {
         let host = self.host_mut(name)?;
         end(host);
         Ok(())
+    }
+
+    fn spawn(&self, words: &[&str], file: &Path, log: File) -> anyhow::Result<Child> {
+        let (variable, value) = Lifeline::variable();
+        Command::new(&self.program)
+            .args(words)
+            .arg(file)
+            .env(variable, value)
+            .stdin(self.lifeline.stdin()?)
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {} {}", self.program.display(), words.join(" ")))
     }
 
     /// All hosts.
@@ -367,32 +383,56 @@ impl Cluster {
     /// If that does not happen within 20 s.
     pub async fn wait_until_all_hear_all(&self) -> anyhow::Result<()> {
         let running: Vec<&Host> = self.hosts.iter().filter(|host| host.node.is_some()).collect();
+        let names: Vec<&str> = running.iter().map(|host| host.name.as_str()).collect();
         let deadline = tokio::time::Instant::now() + START_WITHIN;
-        for host in &running {
+        for name in &names {
             loop {
-                let status: anyhow::Result<Status> = self.ask(&host.name, &Request::Status).await;
-                let complete = status.as_ref().is_ok_and(|status| {
-                    status.hypervisor_down.is_none()
-                        && status.carrier_up
-                        && running.iter().all(|other| {
-                            status.hosts.iter().any(|seen| {
-                                seen.name == other.name
-                                    && seen.state == "alive"
-                                    && (seen.hypervisor_up || seen.name == host.name)
-                            })
-                        })
-                });
-                if complete {
+                let amiss = match self.ask::<Status>(name, &Request::Status).await {
+                    Ok(status) => amiss(&status, &names),
+                    Err(error) => vec![format!("{error:#}")],
+                };
+                if amiss.is_empty() {
                     break;
                 }
                 if tokio::time::Instant::now() > deadline {
-                    bail!("{} does not hear all others: {status:?}", host.name);
+                    bail!(
+                        "not all hosts hear each other after {} s: {}",
+                        START_WITHIN.as_secs(),
+                        amiss.join("; ")
+                    );
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
         Ok(())
     }
+}
+
+/// What keeps a host from seeing itself and all of these hosts up, in words.
+fn amiss(status: &Status, hosts: &[&str]) -> Vec<String> {
+    let own = &status.node;
+    let mut amiss = Vec::new();
+    if let Some(why) = &status.hypervisor_down {
+        amiss.push(format!("the hypervisor of {own} does not answer ({why})"));
+    }
+    if !status.carrier_up {
+        amiss.push(format!("the carrier of {own} does not answer"));
+    }
+    let others = |wanted: &dyn Fn(Option<&HostInfo>) -> bool| -> Vec<&str> {
+        let seen = |name: &str| status.hosts.iter().find(|host| host.name == name);
+        let others = hosts.iter().copied().filter(|name| name != own);
+        others.filter(|name| wanted(seen(name))).collect()
+    };
+    let silent = others(&|host| host.is_none_or(|host| host.state != "alive"));
+    if !silent.is_empty() {
+        amiss.push(format!("{own} does not hear {}", silent.join(", ")));
+    }
+    let down =
+        others(&|host| host.is_some_and(|host| host.state == "alive" && !host.hypervisor_up));
+    if !down.is_empty() {
+        amiss.push(format!("{own} hears that no hypervisor answers on {}", down.join(", ")));
+    }
+    amiss
 }
 
 impl Drop for Cluster {
@@ -443,17 +483,6 @@ fn kill(pid: u32) {
         // It may have ended by itself.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
-}
-
-fn spawn(program: &Path, words: &[&str], file: &Path, log: File) -> anyhow::Result<Child> {
-    Command::new(program)
-        .args(words)
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("cannot start {} {}", program.display(), words.join(" ")))
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -531,4 +560,49 @@ fn config_text(
         ));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_hosts_are_named() {
+        let host = |name: &str, state: &str, hypervisor_up| HostInfo {
+            name: name.to_owned(),
+            site: "a".to_owned(),
+            state: state.to_owned(),
+            memory_total_bytes: 0,
+            memory_free_bytes: 0,
+            cpu_free_permille: 0,
+            runtime_left_ms: None,
+            nic_sent_bytes_per_sec: 0,
+            nic_received_bytes_per_sec: 0,
+            hypervisor_up,
+            takes_arrivals: true,
+            vms_left: 0,
+            vms_stuck: 0,
+            round_trip_us: None,
+        };
+        let mut status = Status {
+            node: "a1".to_owned(),
+            site: "a".to_owned(),
+            hypervisor_down: None,
+            journal_failed: None,
+            carrier_up: true,
+            hosts: vec![host("a1", "alive", true), host("b1", "alive", true)],
+            links: Vec::new(),
+            evacuations: Vec::new(),
+        };
+        assert!(amiss(&status, &["a1", "b1"]).is_empty());
+        status.carrier_up = false;
+        status.hosts.push(host("a2", "suspected", true));
+        status.hosts.push(host("b2", "alive", false));
+        let expect = [
+            "the carrier of a1 does not answer",
+            "a1 does not hear a2, b3",
+            "a1 hears that no hypervisor answers on b2",
+        ];
+        assert_eq!(amiss(&status, &["a1", "a2", "b1", "b2", "b3"]), expect);
+    }
 }

@@ -9,6 +9,7 @@ pub mod cluster;
 mod disaster;
 mod guests;
 mod options;
+mod outputs;
 mod picture;
 mod place;
 mod record;
@@ -21,7 +22,11 @@ mod verdict;
 mod watch;
 mod words;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use lifeboat_sim_net::live::{hypervisor::protocol::Definition, wan};
@@ -31,16 +36,17 @@ use tokio::{
 };
 
 use crate::{
-    api::{Arrived, LinkInfo, Request, Started, Status, Terms},
-    daemon::measure::measures,
+    api::{LinkInfo, Request, Started, Status, Terms},
     units::{ByteSize, format_duration},
 };
 use cluster::{Cluster, Layout};
 use disaster::Disaster;
 pub use options::{DemoOptions, Kill};
+use outputs::Outputs;
 use picture::Picture;
 use place::Place;
-use record::{Happening, Record, Setting, VmRecord};
+use record::{Happening, Record, Setting};
+pub use screen::NobodyReads;
 use screen::Screen;
 use verdict::Verdict;
 use watch::Watch;
@@ -54,34 +60,58 @@ const REPORT_WITHIN: Duration = Duration::from_secs(5);
 /// Beside five times what physics allows, an evacuation may take so long.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Runs the demo; whether every VM arrived once, intact.
-///
-/// # Errors
-/// If the options make no sense, a process does not come up, or it is interrupted. All processes
-/// are gone by then.
-pub async fn run(options: DemoOptions) -> anyhow::Result<bool> {
-    options.check()?;
-    let guests = guests::guests(&options);
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    guests::fit(&options, &guests, system.available_memory())?;
-    let mut place = Place::make(options.keep.as_deref())?;
-    let played = tokio::select! {
-        played = play(&options, &guests, place.path()) => played,
-        signal = interrupted() => {
-            bail!("ended by {}; all processes of the demo are gone", signal?);
+/// A demo that can be played: all that it was told makes sense, and all that it is to write can be
+/// written.
+#[derive(Debug)]
+pub struct Demo {
+    options: DemoOptions,
+    outputs: Outputs,
+    place: Place,
+}
+
+impl Demo {
+    /// Checks the options and makes the directory.
+    ///
+    /// # Errors
+    /// A sentence that says what to change; nothing was started or left behind.
+    pub fn new(options: DemoOptions) -> anyhow::Result<Self> {
+        options.check()?;
+        let outputs = Outputs::open(&options)?;
+        let place = Place::make(options.keep.as_deref())?;
+        Ok(Self { options, outputs, place })
+    }
+
+    /// Runs the demo; whether every VM arrived once, intact.
+    ///
+    /// # Errors
+    /// If the machine has too little memory, a process does not come up, it is interrupted, or
+    /// nobody reads the output any more ([`NobodyReads`]). All processes are gone by then.
+    pub async fn run(self) -> anyhow::Result<bool> {
+        let Self { options, outputs, mut place } = self;
+        let guests = guests::guests(&options);
+        let mut system = sysinfo::System::new();
+        system.refresh_memory();
+        guests::fit(&options, &guests, system.available_memory())?;
+        let played = tokio::select! {
+            played = play(&options, &guests, outputs, place.path()) => played,
+            signal = interrupted() => {
+                bail!("ended by {}; all processes of the demo are gone", signal?);
+            }
+        };
+        let is_wanted = !played.as_ref().is_err_and(|error| error.is::<NobodyReads>());
+        if is_wanted && !matches!(played, Ok(true)) {
+            place.keep();
         }
-    };
-    if !matches!(played, Ok(true)) {
-        place.keep();
+        if place.is_kept() {
+            // Nobody may listen any more.
+            let _ = writeln!(
+                io::stderr(),
+                "Configurations, journals and logs of all hosts are in {}.",
+                place.path().display()
+            );
+        }
+        played
     }
-    if place.is_kept() {
-        eprintln!(
-            "Configurations, journals and logs of all hosts are in {}.",
-            place.path().display()
-        );
-    }
-    played
 }
 
 async fn interrupted() -> anyhow::Result<&'static str> {
@@ -99,6 +129,7 @@ async fn interrupted() -> anyhow::Result<&'static str> {
 async fn play(
     options: &DemoOptions,
     guests: &[(String, Definition)],
+    outputs: Outputs,
     directory: &Path,
 ) -> anyhow::Result<bool> {
     let screen = Screen::new();
@@ -113,8 +144,10 @@ async fn play(
     let wan_after = forwarded(&cluster).await?;
     let verdict = verdict::judge(&cluster, before).await?;
     let record = show.record(wan_after, verdict);
-    println!("\n{}", summary::text(&record));
-    write_files(options, &record)?;
+    let json = || Ok(serde_json::to_string_pretty(&record)? + "\n");
+    let written = outputs.write(json, || timeline::svg(&record));
+    Screen::Plain { told: None }.say(&format!("\n{}", summary::text(&record)))?;
+    written?;
     if !is_over {
         bail!(
             "it was not over after {}, five times what physics allows and a minute",
@@ -146,7 +179,7 @@ fn announcement(options: &DemoOptions, guests: &[(String, Definition)]) -> Strin
     format!(
         "Two sites, a and b, of {} {} each, as processes on this machine.\n\
          {} with {} of memory run at site a. The link to site b carries {}\n\
-         at a round-trip time of {}: no evacuation takes less than {:.1} s. The hosts do not\n\
+         at a round-trip time of {}: no evacuation takes less than {}. The hosts do not\n\
          know what it carries; they find out.\n\
          Bringing up {} daemons, carriers and hypervisors ...",
         options.hosts,
@@ -155,7 +188,9 @@ fn announcement(options: &DemoOptions, guests: &[(String, Definition)]) -> Strin
         ByteSize(guests::memory(guests)),
         options.wan,
         format_duration(options.rtt),
-        guests::bound(options, guests).as_secs_f64(),
+        words::seconds(
+            u64::try_from(guests::bound(options, guests).as_millis()).unwrap_or(u64::MAX)
+        ),
         options.hosts * 2,
     )
 }
@@ -190,19 +225,6 @@ fn setting(options: &DemoOptions) -> Setting {
 fn time_limit(options: &DemoOptions, guests: &[(String, Definition)]) -> Duration {
     let limit = guests::bound(options, guests) * 5 + GRACE;
     Duration::from_secs(limit.as_secs())
-}
-
-fn write_files(options: &DemoOptions, record: &Record) -> anyhow::Result<()> {
-    let write = |file: &Path, text: String| {
-        fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-    };
-    if let Some(file) = &options.json {
-        write(file, serde_json::to_string_pretty(record)? + "\n")?;
-    }
-    if let Some(file) = &options.svg {
-        write(file, timeline::svg(record))?;
-    }
-    Ok(())
 }
 
 /// An evacuation that is looked at.
@@ -298,16 +320,16 @@ impl Show {
     /// Everything that was seen.
     fn record(self, wan_after: (u64, u64), verdict: Verdict) -> Record {
         let Picture { setting, vms, link, shares, .. } = self.picture;
-        let arrived: Vec<Arrived> = vms.iter().filter_map(VmRecord::timed).collect();
+        let wan_sent_bytes = wan_after.0.saturating_sub(self.wan_before.0);
         Record {
-            measures: measures(&arrived, setting.capacity_bytes_per_sec, "configured"),
+            measures: record::measured(&vms, setting.capacity_bytes_per_sec, wan_sent_bytes),
             setting,
             vms,
             link,
             shares,
             events: self.happened,
             kill: self.disaster.into_record(),
-            wan_sent_bytes: wan_after.0.saturating_sub(self.wan_before.0),
+            wan_sent_bytes,
             wan_returned_bytes: wan_after.1.saturating_sub(self.wan_before.1),
             verdict,
         }

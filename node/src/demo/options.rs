@@ -10,8 +10,8 @@ use crate::units::{Rate, format_duration, parse_duration};
 const LEAST_WAN: Rate = Rate::from_bits_per_sec(1_000_000);
 /// The thickest one: the WAN emulator is one process.
 const MOST_WAN: Rate = Rate::from_bits_per_sec(10_000_000_000);
-/// A satellite and back, twice.
-const MOST_RTT: Duration = Duration::from_secs(2);
+/// A satellite and back, twice; beyond it hosts take each other for dead.
+const MOST_RTT: Duration = Duration::from_secs(1);
 
 /// `lifeboat demo`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -134,7 +134,11 @@ fn wan(text: &str) -> Result<Rate, String> {
 fn rtt(text: &str) -> Result<Duration, String> {
     let rtt = parse_duration(text).map_err(|error| error.to_string())?;
     if rtt > MOST_RTT {
-        return Err(format!("{} is more than {}", format_duration(rtt), format_duration(MOST_RTT)));
+        return Err(format!(
+            "{} is more than {}, the longest at which hosts do not take each other for dead",
+            format_duration(rtt),
+            format_duration(MOST_RTT)
+        ));
     }
     Ok(rtt)
 }
@@ -193,7 +197,8 @@ mod tests {
         check("--wan 1kbit/s", "not between 1 Mbit/s and 10 Gbit/s");
         check("--wan 1000Gbit/s", "not between");
         check("--rtt 40", "no unit");
-        check("--rtt 1h", "more than 2s");
+        check("--rtt 1h", "more than 1s");
+        check("--rtt 1001ms", "do not take each other for dead");
         check("--kill a1", "such as b2@10s");
         check("--kill @10s", "such as b2@10s");
         check("--kill a1@10", "no unit");

@@ -5,7 +5,10 @@
 use serde::Serialize;
 
 use super::verdict::Verdict;
-use crate::api::{Arrived, Measures};
+use crate::{
+    api::{Arrived, Measures},
+    daemon::measure::measures,
+};
 
 /// Everything.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +29,9 @@ pub(super) struct Record {
     pub(super) wan_sent_bytes: u64,
     /// The same in the other direction.
     pub(super) wan_returned_bytes: u64,
-    /// How good it was, held against the true capacity of the WAN.
+    /// How good it was, as it was seen from outside, held against the true capacity of the WAN and
+    /// against what the guests were told to write; `link_use_permille` is of all that the WAN
+    /// carried.
     pub(super) measures: Option<Measures>,
     /// What became of each VM.
     pub(super) verdict: Verdict,
@@ -147,13 +152,59 @@ pub(super) struct KillRecord {
 }
 
 impl VmRecord {
-    /// What the daemons say of the move, at the time at which it was seen to end, and never shorter
-    /// than it was seen to last: a daemon that was started anew counts from then on.
-    pub(super) fn timed(&self) -> Option<Arrived> {
-        let (told, end_ms) = (self.reported.as_ref()?, self.arrived_at_ms?);
-        let told_start_ms = end_ms.saturating_sub(told.end_ms.saturating_sub(told.start_ms));
+    /// Its move as it was seen. What was sent only its daemon knows, unless that has died. It began
+    /// when its daemon says so or when that was seen, whichever is earlier: a daemon that was
+    /// started anew counts from then on.
+    pub(super) fn seen(&self) -> Option<Arrived> {
+        let (to, end_ms) = (self.to.clone()?, self.arrived_at_ms?);
+        let told = self.reported.as_ref();
+        let told_start_ms = told.map_or(end_ms, |told| {
+            end_ms.saturating_sub(told.end_ms.saturating_sub(told.start_ms))
+        });
         let seen_start_ms = self.attempts.last().map_or(end_ms, |attempt| attempt.start_ms);
-        Some(Arrived { start_ms: told_start_ms.min(seen_start_ms), end_ms, ..told.clone() })
+        let tries = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX);
+        Some(Arrived {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            from: self.from.clone(),
+            to,
+            start_ms: told_start_ms.min(seen_start_ms),
+            end_ms,
+            downtime_ms: self.downtime_ms.map(|pause| pause.round() as u64),
+            bytes_needed: self.memory_bytes,
+            bytes_sent: told.and_then(|told| told.bytes_sent),
+            attempts: told.map_or(tries, |told| told.attempts.max(tries)),
+            dirty_bytes_per_sec: self.dirty_bytes_per_sec,
+        })
+    }
+}
+
+/// How good it was. `wan_sent_bytes`: all that the WAN carried.
+pub(super) fn measured(
+    vms: &[VmRecord],
+    capacity_bytes_per_sec: u64,
+    wan_sent_bytes: u64,
+) -> Option<Measures> {
+    let arrived: Vec<Arrived> = vms.iter().filter_map(VmRecord::seen).collect();
+    let measures = measures(&arrived, capacity_bytes_per_sec, "configured")?;
+    let could = u128::from(capacity_bytes_per_sec) * u128::from(measures.total_ms) / 1000;
+    let used = u128::from(wan_sent_bytes) * 1000 / could.max(1);
+    Some(Measures { link_use_permille: u64::try_from(used).unwrap_or(u64::MAX), ..measures })
+}
+
+/// A time in which the link was hardly used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// Its beginning.
+    pub(super) from_ms: u64,
+    /// Its end.
+    pub(super) to_ms: u64,
+}
+
+impl Gap {
+    /// Its length.
+    pub(super) fn lasted_ms(self) -> u64 {
+        self.to_ms - self.from_ms
     }
 }
 
@@ -164,32 +215,23 @@ impl Record {
     }
 
     /// The longest time within `from_ms` and the last switchover in which less than so many per cent
-    /// of the link were used. Zero if there is none.
-    pub(super) fn longest_below_ms(&self, percent: u64, from_ms: u64) -> u64 {
+    /// of the link were used. Empty if there is none.
+    pub(super) fn longest_below(&self, percent: u64, from_ms: u64) -> Gap {
         let waited_until = self.vms.iter().filter_map(|vm| vm.paused_at_ms).max().unwrap_or(0);
         let idle_below = self.setting.capacity_bytes_per_sec * percent / 100;
-        let (mut longest, mut idle, mut before) = (0, 0, from_ms);
+        let (mut longest, mut began) = (Gap::default(), from_ms);
         for sample in &self.link {
             if sample.at_ms <= from_ms || sample.at_ms > waited_until {
                 continue;
             }
-            idle = if sample.bytes_per_sec < idle_below { idle + sample.at_ms - before } else { 0 };
-            before = sample.at_ms;
-            longest = longest.max(idle);
+            let gap = Gap { from_ms: began, to_ms: sample.at_ms };
+            if sample.bytes_per_sec >= idle_below {
+                began = sample.at_ms;
+            } else if gap.lasted_ms() > longest.lasted_ms() {
+                longest = gap;
+            }
         }
         longest
-    }
-
-    /// How long after a kill the hosts that live held nine tenths of the link again; `None` if that
-    /// was not seen.
-    pub(super) fn regained_after_ms(&self, kill: &KillRecord) -> Option<u64> {
-        let held = |sample: &ShareSample| -> u16 {
-            sample.hosts.iter().filter(|share| share.alive).map(|share| share.tokens).sum()
-        };
-        self.shares
-            .iter()
-            .find(|sample| sample.at_ms > kill.killed_at_ms && held(sample) >= 900)
-            .map(|sample| sample.at_ms - kill.killed_at_ms)
     }
 }
 
@@ -211,10 +253,10 @@ mod tests {
         record.setting.capacity_bytes_per_sec = 1000;
         record.vms.iter_mut().for_each(|vm| vm.paused_at_ms = Some(500));
         record.link = link(&[0, 900, 50, 0, 900, 0, 0, 0, 0]);
-        assert_eq!(record.longest_below_ms(10, 0), 200);
-        assert_eq!(record.longest_below_ms(10, 350), 50);
+        assert_eq!(record.longest_below(10, 0), Gap { from_ms: 200, to_ms: 400 });
+        assert_eq!(record.longest_below(10, 350), Gap { from_ms: 350, to_ms: 400 });
         record.link = link(&[900; 9]);
-        assert_eq!(record.longest_below_ms(50, 0), 0);
+        assert_eq!(record.longest_below(50, 0).lasted_ms(), 0);
     }
 
     #[test]
@@ -223,37 +265,32 @@ mod tests {
         let mut check = |arrived_at_ms, seen_start_ms, start_ms| {
             vm.arrived_at_ms = Some(arrived_at_ms);
             vm.attempts = vec![Attempt { start_ms: seen_start_ms, end_ms: Some(arrived_at_ms) }];
-            let timed = vm.timed().unwrap();
-            assert_eq!((timed.start_ms, timed.end_ms), (start_ms, arrived_at_ms));
+            let seen = vm.seen().unwrap();
+            assert_eq!((seen.start_ms, seen.end_ms), (start_ms, arrived_at_ms));
         };
         check(30_000, 28_300, 28_100);
         check(30_000, 12_000, 12_000);
         vm.arrived_at_ms = None;
-        assert_eq!(vm.timed(), None);
+        assert_eq!(vm.seen(), None);
     }
 
     #[test]
-    fn a_share_is_regained_by_those_who_live() {
-        let mut record = record();
-        let sample = |at_ms, tokens: [u16; 2], alive: [bool; 2]| ShareSample {
-            at_ms,
-            hosts: (0..2)
-                .map(|n| Share { alive: alive[n], tokens: tokens[n], bytes_per_sec: 0 })
-                .collect(),
-        };
-        let kill = KillRecord {
-            host: "a1".to_owned(),
-            killed_at_ms: 500,
-            restarted_at_ms: None,
-            under_way: Vec::new(),
-        };
-        record.shares = vec![
-            sample(250, [500, 500], [true, true]),
-            sample(750, [500, 500], [false, true]),
-            sample(4750, [0, 1000], [false, true]),
-        ];
-        assert_eq!(record.regained_after_ms(&kill), Some(4250));
-        record.shares.pop();
-        assert_eq!(record.regained_after_ms(&kill), None);
+    fn what_a_dead_daemon_has_forgotten_is_not_known() {
+        let mut vms = record().vms;
+        let forgotten = vms[1].reported.as_mut().unwrap();
+        (forgotten.downtime_ms, forgotten.bytes_sent) = (None, None);
+        vms[2].reported = None;
+        for vm in &vms[1..] {
+            let seen = vm.seen().unwrap();
+            assert_eq!((seen.downtime_ms, seen.bytes_sent), (Some(80), None));
+        }
+        let measures = measured(&vms, 50_000_000, 200_000_000).unwrap();
+        assert_eq!(measures.vms_not_counted, 2);
+        assert_eq!((measures.bytes_sent, measures.bytes_needed), (84_000_000, 80_000_000));
+        assert_eq!((measures.max_downtime_ms, measures.mean_downtime_ms), (80, 80));
+        // 200 MB in 5.9 s, of 50 MB/s.
+        assert_eq!(measures.link_use_permille, 677);
+        // What the guests were told to write counts, although no daemon has measured it.
+        assert_eq!(measures.bound_total_ms, 3 * 1632);
     }
 }

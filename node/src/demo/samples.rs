@@ -2,12 +2,13 @@
 
 use super::{
     options::{DemoOptions, Kill},
-    record::{Attempt, KillRecord, LinkSample, Record, Setting, Share, ShareSample, VmRecord},
+    record::{
+        Attempt, KillRecord, LinkSample, Record, Setting, Share, ShareSample, VmRecord, measured,
+    },
     verdict::{Fate, Verdict},
 };
 use crate::{
     api::{Arrived, EvacuationInfo, LinkInfo, Report, SenderInfo},
-    daemon::measure::measures,
     units::Rate,
 };
 
@@ -41,7 +42,6 @@ pub(super) fn setting() -> Setting {
 /// A demo of three VMs in which the first host was killed.
 pub(super) fn record() -> Record {
     let vms: Vec<VmRecord> = (0..3).map(vm).collect();
-    let arrived: Vec<Arrived> = vms.iter().filter_map(|vm| vm.reported.clone()).collect();
     Record {
         link: (1..60).map(|n| LinkSample { at_ms: n * 100, bytes_per_sec: 46_000_000 }).collect(),
         shares: (0..24)
@@ -56,7 +56,7 @@ pub(super) fn record() -> Record {
         }),
         wan_sent_bytes: 310_000_000,
         wan_returned_bytes: 2_000_000,
-        measures: measures(&arrived, 50_000_000, "configured"),
+        measures: measured(&vms, 50_000_000, 310_000_000),
         verdict: Verdict {
             vms: vms
                 .iter()
@@ -88,12 +88,14 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
             merged_into: None,
             age_ms: 0,
             deadline_left_ms: None,
+            sources: Vec::new(),
             vms_left: 0,
             vms_stuck: 0,
             vms_unknown: 0,
             vms_arrived: 0,
             bytes_left: 0,
             silent: Vec::new(),
+            hypervisor_down: Vec::new(),
             remaining_ms: None,
         },
         links: vec![LinkInfo {
@@ -143,11 +145,11 @@ fn vm(n: u64) -> VmRecord {
             to: "b1".to_owned(),
             start_ms,
             end_ms,
-            downtime_ms: 80,
+            downtime_ms: Some(80),
             bytes_needed: 80_000_000,
-            bytes_sent: 84_000_000,
+            bytes_sent: Some(84_000_000),
             attempts: attempts.len() as u32,
-            dirty_bytes_per_sec: 1_000_000,
+            dirty_bytes_per_sec: 0,
         }),
         attempts,
     }

@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use thiserror::Error;
 
 use super::{
     picture::{Now, Phase, Picture},
@@ -16,6 +17,11 @@ use crate::units::ByteSize;
 const LINES: usize = 16;
 /// Signs of a bar.
 const BAR: usize = 24;
+
+/// Whoever read the output has gone: the demo ends then, and leaves nothing behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("nobody reads the output any more")]
+pub struct NobodyReads;
 
 /// Where it is shown.
 pub(super) enum Screen {
@@ -44,21 +50,22 @@ impl Screen {
     ///
     /// # Errors
     /// If stdout is closed.
-    pub(super) fn say(&self, text: &str) -> io::Result<()> {
-        match self {
-            Self::Live(bar) => bar.suspend(|| writeln!(io::stdout(), "{text}")),
-            Self::Plain { .. } => {
-                let mut out = io::stdout().lock();
-                writeln!(out, "{text}").and_then(|()| out.flush())
-            }
-        }
+    pub(super) fn say(&self, text: &str) -> anyhow::Result<()> {
+        let said = match self {
+            Self::Live(bar) => bar.suspend(|| write_line(text)),
+            Self::Plain { .. } => write_line(text),
+        };
+        said.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => NobodyReads.into(),
+            _ => anyhow::Error::new(error).context("cannot write the output"),
+        })
     }
 
     /// Prints that something happened.
     ///
     /// # Errors
     /// If stdout is closed.
-    pub(super) fn tell(&self, at_ms: u64, text: &str) -> io::Result<()> {
+    pub(super) fn tell(&self, at_ms: u64, text: &str) -> anyhow::Result<()> {
         self.say(&format!("{} {text}", clock(at_ms)))
     }
 
@@ -71,7 +78,7 @@ impl Screen {
         at_ms: u64,
         picture: &Picture,
         down: Option<&str>,
-    ) -> io::Result<()> {
+    ) -> anyhow::Result<()> {
         match self {
             Self::Live(bar) => bar.set_message(drawn(at_ms, picture, down)),
             Self::Plain { told } => {
@@ -91,6 +98,11 @@ impl Screen {
             bar.finish_and_clear();
         }
     }
+}
+
+fn write_line(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush())
 }
 
 fn clock(at_ms: u64) -> String {

@@ -9,12 +9,15 @@ use crate::{
     units::ByteSize,
 };
 
+/// Shorter than this, a link that carries nothing was not idle: one VM follows another.
+const IDLE_MS: u64 = 500;
+
 /// All of it.
 pub(super) fn text(record: &Record) -> String {
     let mut parts = vec![table(record), accounted(record)];
     match &record.measures {
         Some(measures) => parts.push(figures(record, measures)),
-        None => parts.push("No move was reported: nothing can be measured.".to_owned()),
+        None => parts.push("No VM arrived: nothing can be measured.".to_owned()),
     }
     parts.extend(record.kill.as_ref().map(|kill| after_the_kill(record, kill)));
     parts.join("\n\n")
@@ -32,27 +35,22 @@ fn table(record: &Record) -> String {
 }
 
 fn row(vm: &VmRecord) -> String {
-    let told = vm.timed();
-    let told = told.as_ref();
-    let times =
-        |of: &dyn Fn(&Arrived) -> u64| told.map_or("?".to_owned(), |told| seconds(of(told)));
+    let seen = vm.seen();
+    let known = |of: &dyn Fn(&Arrived) -> Option<String>| {
+        seen.as_ref().and_then(of).unwrap_or_else(|| "?".to_owned())
+    };
     format!(
         "{:<8} {:<11} {:>5} {:>9} {:>8} {:>8} {:>7} {:>8} {:>6} {:>5}",
         vm.name,
         format!("{} > {}", vm.from, vm.to.as_deref().unwrap_or("?")),
         vm.priority,
         ByteSize(vm.memory_bytes).to_string(),
-        times(&|told| told.start_ms),
-        times(&|told| told.end_ms),
-        times(&|told| told.end_ms.saturating_sub(told.start_ms)),
-        vm.downtime_ms.map_or("?".to_owned(), |pause| format!("{pause:.0}ms")),
-        told.map_or("?".to_owned(), |told| {
-            match told.bytes_sent {
-                0 => "?".to_owned(),
-                sent => format!("{}%", percent(sent, told.bytes_needed)),
-            }
-        }),
-        told.map_or("?".to_owned(), |told| told.attempts.to_string()),
+        known(&|seen| Some(seconds(seen.start_ms))),
+        known(&|seen| Some(seconds(seen.end_ms))),
+        known(&|seen| Some(seconds(seen.end_ms.saturating_sub(seen.start_ms)))),
+        known(&|seen| Some(format!("{}ms", seen.downtime_ms?))),
+        known(&|seen| Some(format!("{}%", percent(seen.bytes_sent?, seen.bytes_needed)))),
+        known(&|seen| Some(seen.attempts.to_string())),
     )
 }
 
@@ -83,12 +81,7 @@ fn figures(record: &Record, measures: &Measures) -> String {
         format!("{:<8} physics allows {:<8} x {ratio:.2}", seconds(value), seconds(bound))
     };
     let capacity = record.setting.capacity_bytes_per_sec;
-    let could = u128::from(capacity) * u128::from(measures.total_ms) / 1000;
-    let carried = percent(record.wan_sent_bytes, u64::try_from(could).unwrap_or(u64::MAX));
-    let pauses: Vec<f64> = record.vms.iter().filter_map(|vm| vm.downtime_ms).collect();
-    let mean = pauses.iter().sum::<f64>() / pauses.len().max(1) as f64;
-    let longest = pauses.iter().copied().fold(0.0, f64::max);
-    let unreported = record.vms.iter().filter(|vm| vm.reported.is_none()).count();
+    let missing = record.vms.iter().filter(|vm| vm.arrived_at_ms.is_none()).count();
     let mut lines = vec![
         format!("Total              {}", against(measures.total_ms, measures.bound_total_ms)),
         format!(
@@ -100,47 +93,48 @@ fn figures(record: &Record, measures: &Measures) -> String {
             "Until a VM is out  {:<8} on average, from the command to its arrival",
             seconds(measures.mean_completion_ms)
         ),
-        format!("Guests paused for  {mean:.0}ms on average, {longest:.0}ms at most"),
-        bytes_sent(record),
+        format!(
+            "Guests paused for  {}ms on average, {}ms at most",
+            measures.mean_downtime_ms, measures.max_downtime_ms
+        ),
+        bytes_sent(measures),
         format!(
             "On the WAN         {} from a to b and {} back, gossip and all",
             ByteSize(record.wan_sent_bytes),
             ByteSize(record.wan_returned_bytes)
         ),
         format!(
-            "Link use           {carried}% of {} from the command to the last arrival",
+            "Link use           {}% of {} from the command to the last arrival",
+            percent(measures.link_use_permille, 1000),
             rate(capacity)
         ),
         format!(
             "While VMs waited   it idled for {} at a time at most, and was less than half full for {}",
-            seconds(record.longest_below_ms(10, 0)),
-            seconds(record.longest_below_ms(50, 0))
+            seconds(record.longest_below(10, 0).lasted_ms()),
+            seconds(record.longest_below(50, 0).lasted_ms())
         ),
     ];
-    if unreported > 0 {
+    if missing > 0 {
         lines.push(format!(
-            "The daemons have not told of {}: these are not in the figures.",
-            vms(unreported)
+            "{} did not arrive: not in the figures, nor in what physics allows.",
+            vms(missing)
         ));
     }
     lines.join("\n")
 }
 
 /// A daemon that was killed in the middle of a move may not know what it had sent.
-fn bytes_sent(record: &Record) -> String {
-    let told = record.vms.iter().filter_map(|vm| vm.reported.as_ref());
-    let (known, unknown): (Vec<&Arrived>, Vec<&Arrived>) =
-        told.partition(|told| told.bytes_sent > 0);
-    let sent = known.iter().map(|told| told.bytes_sent).sum();
-    let needed = known.iter().map(|told| told.bytes_needed).sum();
+fn bytes_sent(measures: &Measures) -> String {
+    let (sent, needed) = (measures.bytes_sent, measures.bytes_needed);
     let mut text = format!(
         "Bytes sent         {} for {} that had to be sent ({}%)",
         ByteSize(sent),
         ByteSize(needed),
         percent(sent, needed)
     );
-    if !unknown.is_empty() {
-        text += &format!("; not counted for {}", vms(unknown.len()));
+    if measures.vms_not_counted > 0 {
+        let count = usize::try_from(measures.vms_not_counted).unwrap_or(usize::MAX);
+        text += &format!("; not known for {}", vms(count));
     }
     text
 }
@@ -156,24 +150,28 @@ fn after_the_kill(record: &Record, kill: &KillRecord) -> String {
     } else {
         format!("On their way to or from it: {}.", kill.under_way.join(", "))
     };
-    let regained = match record.regained_after_ms(kill) {
-        Some(after) => format!("{} later the living hosts held the link's tokens.", seconds(after)),
-        None => "The living hosts never held nine tenths of the link's tokens after it.".to_owned(),
+    let gap = record.longest_below(10, kill.killed_at_ms);
+    let flow = if gap.lasted_ms() < IDLE_MS {
+        "The living hosts went on using the link without a break.".to_owned()
+    } else {
+        format!(
+            "Bytes flowed again {} after it, when the link had idled for {}.",
+            seconds(gap.to_ms - kill.killed_at_ms),
+            seconds(gap.lasted_ms())
+        )
     };
     format!(
-        "{host}'s daemon was killed at {}; {back}.\n  {under_way}\n  {regained}\n  \
-         From then on, while VMs waited, the link idled for {} at a time at most, and was less than\n  \
-         half full for {}.",
+        "{host}'s daemon was killed at {}; {back}.\n  {under_way}\n  {flow}\n  \
+         From then on, while VMs waited, it was less than half full for {} at a time at most.",
         seconds(kill.killed_at_ms),
-        seconds(record.longest_below_ms(10, kill.killed_at_ms)),
-        seconds(record.longest_below_ms(50, kill.killed_at_ms)),
+        seconds(record.longest_below(50, kill.killed_at_ms).lasted_ms()),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::{samples::record, verdict::Fate};
+    use crate::demo::{record::measured, samples::record, verdict::Fate};
 
     #[test]
     fn every_vm_is_accounted_for() {
@@ -191,11 +189,62 @@ mod tests {
         let mut record = record();
         record.verdict.vms[1].1 = Fate::Missing;
         record.verdict.all_intact = false;
-        record.vms[1].reported = None;
+        record.vms[1].arrived_at_ms = None;
         let text = text(&record);
         assert!(text.contains("NOT ALL ARRIVED INTACT: 2 of 3 VMs"), "{text}");
         assert!(text.contains("<vm>-1 is LOST"), "{text}");
-        assert!(text.contains("not told of 1 VM"), "{text}");
+        assert!(text.contains("1 VM did not arrive: not in the figures"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let mut record = record();
+        record.vms[1].reported = None;
+        record.measures = measured(&record.vms, 50_000_000, record.wan_sent_bytes);
+        let text = text(&record);
+        let row: Vec<&str> = text
+            .lines()
+            .find(|line| line.starts_with("<vm>-1"))
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert_eq!(row[row.len() - 3..], ["80ms", "?", "2"], "{text}");
+        assert!(text.contains("(105%); not known for 1 VM"), "{text}");
+    }
+
+    #[test]
+    fn what_is_printed_is_what_is_written() {
+        let record = record();
+        let measures = record.measures.as_ref().unwrap();
+        let text = text(&record);
+        for expect in [
+            format!("physics allows {}", seconds(measures.bound_total_ms)),
+            format!(
+                "{}ms on average, {}ms at most",
+                measures.mean_downtime_ms, measures.max_downtime_ms
+            ),
+            format!("Link use           {}%", (measures.link_use_permille + 5) / 10),
+        ] {
+            assert!(text.contains(&expect), "{expect}: {text}");
+        }
+    }
+
+    #[test]
+    fn after_a_kill_the_flow_counts_and_not_the_tokens() {
+        let mut record = record();
+        let flows = text(&record);
+        assert!(flows.contains("went on using the link without a break"), "{flows}");
+        // Every daemon has its tokens at once, and nothing flows from 2.5 s to 4.5 s.
+        for sample in &mut record.link {
+            if (2600..4600).contains(&sample.at_ms) {
+                sample.bytes_per_sec = 0;
+            }
+        }
+        let idles = text(&record);
+        assert!(
+            idles.contains("Bytes flowed again 2.5s after it, when the link had idled for 2.0s."),
+            "{idles}"
+        );
     }
 
     #[test]

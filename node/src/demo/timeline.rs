@@ -248,7 +248,21 @@ fn link(out: &mut String, record: &Record, stage: &Stage) {
          stroke-width=\"1.5\" stroke-dasharray=\"7 4\"/>"
     );
     label(out, right + 5.0, y + 4.0, "fill=\"#c00\" font-size=\"11\"", "capacity");
+    if overshoots(record) {
+        let why = "Above the capacity: the hosts take the link for more until they have learnt it";
+        let look = "fill=\"#555\" font-size=\"11\" text-anchor=\"end\"";
+        label(out, right, top - 8.0, look, why);
+    }
     draw!(out, "<path d=\"M {LEFT} {top} V {bottom} H {right}\" fill=\"none\" stroke=\"#666\"/>");
+}
+
+/// Whether the hosts took the link for more than it carries, visibly so.
+fn overshoots(record: &Record) -> bool {
+    let capacity = record.setting.capacity_bytes_per_sec;
+    let shared = |sample: &ShareSample| -> u64 {
+        sample.hosts.iter().map(|share| share.bytes_per_sec).sum()
+    };
+    record.shares.iter().any(|sample| shared(sample) > capacity + capacity / 20)
 }
 
 fn rate_axis(out: &mut String, stage: &Stage) {
@@ -389,6 +403,16 @@ mod tests {
         }
         assert!(text.contains("a1 is killed") && text.contains("a1 starts again"));
         assert_eq!(text.matches("<polygon").count(), record.setting.hosts_per_site);
+    }
+
+    #[test]
+    fn shares_above_the_capacity_are_explained() {
+        let mut record = record();
+        assert!(!svg(&record).contains("until they have learnt it"));
+        record.shares[0].hosts[0].bytes_per_sec = 90_000_000;
+        let text = svg(&record);
+        check_well_formed(&text);
+        assert!(text.contains("until they have learnt it"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, ping};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::behaviour::{Behaviour, BehaviourEvent, topic};
 use super::peers::{Changes, PeerTable};
@@ -190,7 +190,6 @@ impl Driver {
             self.swarm.close_connection(connection);
         }
         for name in changes.down {
-            info!(node = name, "lost");
             self.tell(Keep::Always, TransportEvent::PeerDown(name));
         }
     }
@@ -298,7 +297,6 @@ impl Driver {
             }
             gossipsub::Event::Subscribed { peer_id, topic: heard } if heard == topic().hash() => {
                 if let Some(name) = self.peers.subscribed(&peer_id) {
-                    info!(node = name, "connected");
                     self.tell(Keep::Always, TransportEvent::PeerUp(name));
                 }
             }

@@ -215,6 +215,9 @@ impl Departure {
             }
             return Ended::No;
         }
+        if self.phase == Phase::Reading {
+            return self.looked_before(now, copy, outgoing, fx);
+        }
         let Phase::Deciding { since, there, reason, .. } = &self.phase else { return Ended::No };
         let (since, there, reason) = (*since, *there, reason.clone());
         match copy {
@@ -253,6 +256,25 @@ impl Departure {
                 }
             }
             Copy::Incoming => {}
+        }
+        Ended::No
+    }
+
+    /// The hypervisor has said, before anything is asked for, whether the VM is free to go. One that a
+    /// forgotten attempt still moves is not: that attempt is given up first, or completes.
+    fn looked_before(
+        &mut self,
+        now: Instant,
+        copy: Copy,
+        outgoing: bool,
+        fx: &mut Effects,
+    ) -> Ended {
+        self.renewed_at = now;
+        match copy {
+            Copy::Running | Copy::Paused if !outgoing => self.ask(now, fx),
+            Copy::Running | Copy::Paused => fx.out(Output::AbortMove { id: self.id }),
+            Copy::Switching | Copy::Incoming => {}
+            Copy::Absent | Copy::MovedAway | Copy::ShutOff => return Ended::Failed(String::new()),
         }
         Ended::No
     }
@@ -349,7 +371,15 @@ impl Departure {
         destination_lost: bool,
         fx: &mut Effects,
     ) -> Ended {
+        let offline = self.offline();
         match &mut self.phase {
+            Phase::Reading if now.since(self.renewed_at) >= LOOK_EVERY => {
+                self.renewed_at = now;
+                fx.out(match offline {
+                    true => Output::ReadDefinition { id: self.id },
+                    false => Output::Look { vm: self.id.vm },
+                });
+            }
             Phase::Reserving { asked_at, since } => {
                 if destination_lost || now.since(*since) > RESERVE_WITHIN {
                     let id = self.id;

@@ -1,6 +1,7 @@
 //! This host's own queue: which of its VMs must leave, in what order, and where to.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use core::time::Duration;
 
 use super::Node;
 use crate::{
@@ -72,7 +73,8 @@ impl Node {
         vm: &Vm,
     ) -> Result<(NodeId, LinkId), Vec<String>> {
         let mut reasons = Vec::new();
-        let mut best: Option<(u64, NodeId, LinkId)> = None;
+        let mut best: Option<((core::cmp::Reverse<Duration>, u64), NodeId, LinkId)> = None;
+        let mut waits: BTreeMap<LinkId, Duration> = BTreeMap::new();
         for (node, entry) in self.directory.nodes() {
             if !evacuation.record.to.contains(&entry.site) || node == self.me {
                 continue;
@@ -112,14 +114,28 @@ impl Node {
                 ));
                 continue;
             }
-            if best.is_none_or(|(most, _, _)| free > most) {
-                best = Some((free, node, link));
+            let wait = *waits.entry(link).or_insert_with(|| self.link_wait(now, link));
+            let merit = (core::cmp::Reverse(wait), free);
+            if best.is_none_or(|(most, _, _)| merit > most) {
+                best = Some((merit, node, link));
             }
         }
         if reasons.is_empty() && best.is_none() {
             reasons.push("no host stands in the destination sites".into());
         }
         best.map(|(_, node, link)| (node, link)).ok_or(reasons)
+    }
+
+    /// How long a link will be busy with the VMs that have chosen it: where several links lead away,
+    /// the one that is free first is taken.
+    fn link_wait(&self, now: Instant, link: LinkId) -> Duration {
+        let chosen = |vm: &HeadVm| vm.link == link && vm.stage != Stage::Queued;
+        let others = self.membership.up(now).flat_map(|(_, peer)| &peer.heartbeat.queue.head);
+        let others = others.filter(|vm| chosen(vm)).map(|vm| vm.bytes);
+        let own = self.departures.all().filter(|one| one.link == link && one.stage().is_some());
+        let bytes = others.chain(own.map(|one| one.remaining())).fold(0, u64::saturating_add);
+        let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        capacity.time_for(bytes)
     }
 
     /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link
@@ -233,7 +249,7 @@ impl Node {
     }
 
     /// Round-trip time over a link, as the carrier or heartbeats measured it.
-    pub(crate) fn link_round_trip(&self, now: Instant, link: LinkId) -> core::time::Duration {
+    pub(crate) fn link_round_trip(&self, now: Instant, link: LinkId) -> Duration {
         let measured = self.samples.get(&link).and_then(|sample| sample.round_trip);
         let far = self.directory.link(link).map(|entry| (entry.from, &entry.to));
         let heard = self
@@ -249,6 +265,6 @@ impl Node {
             })
             .filter_map(|(_, peer)| peer.round_trip)
             .min();
-        measured.or(heard).unwrap_or(core::time::Duration::from_millis(50))
+        measured.or(heard).unwrap_or(Duration::from_millis(50))
     }
 }

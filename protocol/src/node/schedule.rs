@@ -118,7 +118,7 @@ impl Node {
             attempt: self.attempt,
         };
         let offline = vm.state == RunState::ShutOff;
-        let mut departure = Departure {
+        let departure = Departure {
             id,
             to,
             link,
@@ -142,7 +142,8 @@ impl Node {
         if offline {
             fx.out(Output::ReadDefinition { id });
         } else {
-            departure.ask(now, fx);
+            // A former life may have begun to move it, and have forgotten.
+            fx.out(Output::Look { vm: id.vm });
         }
         self.departures.insert(departure);
     }

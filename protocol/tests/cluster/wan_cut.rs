@@ -46,7 +46,7 @@ fn hosts_that_come_back_one_after_the_other_lose_no_move() {
     for late in [2, 3] {
         let mut world = warm(&Setup::new(2, 2), 4);
         world.evacuate(0);
-        world.run(Duration::from_secs(2));
+        world.run(Duration::from_millis(1500));
         let (here, there) = world.sites();
         world.cut(&here, &there);
         world.run(Duration::from_secs(10));

@@ -35,15 +35,16 @@ impl World {
             Output::Broadcast(bytes) => {
                 let bytes: Rc<[u8]> = bytes.into();
                 self.stats.broadcasts += 1;
-                self.network.keep(host, &bytes);
+                self.network.keep(host, None, &bytes);
                 for to in (0..self.hosts.len()).filter(|to| *to != host) {
                     self.send(host, to, &bytes);
                 }
             }
             Output::Send { to, bytes } => {
                 let bytes: Rc<[u8]> = bytes.into();
-                self.network.keep(host, &bytes);
-                self.send(host, self.index(to), &bytes);
+                let to = self.index(to);
+                self.network.keep(host, Some(to), &bytes);
+                self.send(host, to, &bytes);
             }
             Output::Persist { sequence, changes } => {
                 let one = &self.hosts[host];
@@ -75,7 +76,7 @@ impl World {
             }
             Output::SetWeight { id, weight } => self.set_weight(id, weight),
             Output::Escalate { id, step } => self.escalate(id, step),
-            Output::AbortMove { id } => self.abort(id),
+            Output::AbortMove { id } => self.abort(host, id.vm),
             Output::DestroySource { id } => self.destroy_source(host, id.vm),
             Output::ResumeSource { id } => {
                 if !self.hosts[host].hypervisor.down && self.run_on(host, id.vm) {

@@ -106,8 +106,8 @@ impl World {
             }
             FaultKind::Replay { host, count } => {
                 let host = self.host_named(&host);
-                for bytes in self.network.old(host, count as usize) {
-                    self.deliver_to_all(host, bytes);
+                for (to, bytes) in self.network.old(host, count as usize) {
+                    self.deliver_again(host, to, bytes);
                 }
             }
             FaultKind::Garble { host, lasting } => {
@@ -116,13 +116,15 @@ impl World {
             }
             FaultKind::Oversized { host } => {
                 let host = self.host_named(&host);
-                self.deliver_to_all(host, Network::oversized());
+                self.deliver_again(host, None, Network::oversized());
             }
         }
     }
 
-    fn deliver_to_all(&mut self, from: usize, bytes: std::rc::Rc<[u8]>) {
-        for to in (0..self.hosts.len()).filter(|to| *to != from) {
+    /// To one host, or to all others.
+    fn deliver_again(&mut self, from: usize, to: Option<usize>, bytes: std::rc::Rc<[u8]>) {
+        for to in (0..self.hosts.len()).filter(|one| to.is_none_or(|to| to == *one) && *one != from)
+        {
             let at = self.now + self.one_way(from, to);
             self.events.push(at, Event::Deliver { from, to, bytes: bytes.clone() });
         }

@@ -170,10 +170,11 @@ impl World {
         }
     }
 
-    /// Gives a move up unless it is complete at the destination already.
-    pub(crate) fn abort(&mut self, id: MoveId) {
+    /// Gives whatever moves a VM away from a host up, unless it is complete at its destination.
+    pub(crate) fn abort(&mut self, host: usize, vm: VmId) {
+        let ours = |one: &Move| one.from == host && one.id.vm == vm;
         let complete = |one: &Move| matches!(one.stage, Stage::Acknowledging { .. });
-        if let Some(index) = self.moves.iter().position(|one| one.id == id && !complete(one)) {
+        if let Some(index) = self.moves.iter().position(|one| ours(one) && !complete(one)) {
             self.give_up(index, "aborted");
         }
     }

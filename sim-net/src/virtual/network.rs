@@ -25,11 +25,14 @@ pub(crate) struct Network {
     sent: BTreeMap<(usize, usize), u64>,
     cuts: BTreeSet<(usize, usize)>,
     garbled_until: BTreeMap<usize, u64>,
-    kept: BTreeMap<usize, VecDeque<Rc<[u8]>>>,
+    kept: BTreeMap<usize, VecDeque<Kept>>,
     /// Bytes that each host received.
     pub(crate) received: BTreeMap<usize, u64>,
     calm: bool,
 }
+
+/// A message that was sent, and to whom; `None` is everyone.
+pub(crate) type Kept = (Option<usize>, Rc<[u8]>);
 
 /// One copy of a message under way.
 pub(crate) struct Copy {
@@ -82,16 +85,16 @@ impl Network {
     }
 
     /// Remembers a message for later repetition.
-    pub(crate) fn keep(&mut self, host: usize, bytes: &Rc<[u8]>) {
+    pub(crate) fn keep(&mut self, host: usize, to: Option<usize>, bytes: &Rc<[u8]>) {
         let kept = self.kept.entry(host).or_default();
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(Rc::clone(bytes));
+        kept.push_back((to, Rc::clone(bytes)));
     }
 
     /// The oldest messages of a host that are kept.
-    pub(crate) fn old(&self, host: usize, count: usize) -> Vec<Rc<[u8]>> {
+    pub(crate) fn old(&self, host: usize, count: usize) -> Vec<Kept> {
         self.kept.get(&host).into_iter().flatten().take(count).cloned().collect()
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use lifeboat::api::Request;
+use lifeboat::api::{Cancelled, Request};
 use lifeboat_tests::{Sketch, run, until};
 
 #[test]
@@ -13,7 +13,13 @@ fn running_moves_are_given_up_and_their_vms_run_on() {
         let first = world.evacuate("a1").await?;
         let flow = world.flowing(4 << 20).await?;
         let request = Request::Cancel { id: Some(first.clone()), abort: true };
-        let _: Vec<String> = world.cluster().ask("a1", &request).await?;
+        let aborted: Vec<Cancelled> = world.cluster().ask("a1", &request).await?;
+        let expect = Cancelled { id: first.clone(), state: "aborted".to_owned(), was_so: false };
+        ensure!(aborted == [expect.clone()], "{aborted:?}");
+        // What is aborted stays so.
+        let request = Request::Cancel { id: Some(first.clone()), abort: false };
+        let cancelled: Vec<Cancelled> = world.cluster().ask("a1", &request).await?;
+        ensure!(cancelled == [Cancelled { was_so: true, ..expect }], "{cancelled:?}");
         until("no move is under way", Duration::from_secs(20), async || {
             let flows = world.flows().await?;
             Ok(flows.iter().all(|flow| !flow.open).then_some(()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use lifeboat::api::Request;
+use lifeboat::api::{Cancelled, Request};
 use lifeboat_tests::{Sketch, run, until};
 
 #[test]
@@ -14,8 +14,9 @@ fn running_moves_finish_and_nothing_new_starts() {
         world.flowing(4 << 20).await?;
         // Cancelled elsewhere than where it was started.
         let request = Request::Cancel { id: None, abort: false };
-        let cancelled: Vec<String> = world.cluster().ask("b1", &request).await?;
-        ensure!(cancelled == [first.clone()], "{cancelled:?}");
+        let cancelled: Vec<Cancelled> = world.cluster().ask("b1", &request).await?;
+        let expect = Cancelled { id: first.clone(), state: "cancelled".to_owned(), was_so: false };
+        ensure!(cancelled == [expect], "{cancelled:?}");
         until("all hosts know that it is cancelled", Duration::from_secs(10), async || {
             for host in world.cluster().hosts() {
                 if world.evacuation(&host.name, &first).await?.state != "cancelled" {
@@ -49,6 +50,13 @@ fn running_moves_finish_and_nothing_new_starts() {
             ensure!(flow.given == 0 || running.contains(&flow.id) || !flow.open, "{flow:?}");
         }
         world.all_intact().await?;
+        // Nothing is left that a bare command could mean, aborting included.
+        for abort in [false, true] {
+            let request = Request::Cancel { id: None, abort };
+            let refused = world.cluster().ask::<Vec<Cancelled>>("a1", &request).await;
+            let refused = format!("{:#}", refused.expect_err("nothing is active"));
+            ensure!(refused.contains("no evacuation is active"), "{refused}");
+        }
         let second = world.evacuate("a2").await?;
         world.all_arrive_intact(Duration::from_secs(60)).await?;
         let report = world.done("a1", &second, Duration::from_secs(10)).await?;

@@ -61,14 +61,15 @@ impl Lone {
 fn a_configuration_that_is_not_there() {
     let lone = Lone::new();
     fs::remove_file(lone.path("lifeboat.toml")).expect("removed");
-    lone.refuses(1, &["cannot read the configuration", "lifeboat init"]);
+    lone.refuses(2, &["cannot read the configuration", "lifeboat init"]);
 }
 
 #[test]
 fn a_configuration_that_is_no_text() {
     let lone = Lone::new();
     fs::write(lone.path("lifeboat.toml"), [0xff, 0xfe, 0x00]).expect("written");
-    lone.refuses(1, &["cannot read the configuration", "lifeboat.toml"]);
+    let ended = lone.refuses(2, &["lifeboat.toml:1: this line is not UTF-8 text"]);
+    assert!(!ended.text.contains("lifeboat init"), "{}", ended.text);
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn all_unknown_keys_with_line_and_nearest_key() {
     let lone = Lone::new();
     lone.append("colour = 1\n\n[timing]\nheartbeet = \"1s\"\n");
     lone.refuses(
-        1,
+        2,
         &[
             "lifeboat.toml:15: unknown key \"colour\" in [[node]]; known here are name, site",
             "lifeboat.toml:18: unknown key \"heartbeet\" in [timing]; did you mean \"heartbeat\"?",

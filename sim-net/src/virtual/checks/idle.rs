@@ -17,6 +17,7 @@ impl World {
                 && self.is_emptied(host)
                 && one.hypervisor.guests.iter().any(|(vm, guest)| {
                     guest.place.rests()
+                        && !self.moves.iter().any(|one| one.id.vm == *vm)
                         && self
                             .room_for(*vm, host)
                             .is_some_and(|to| self.link_of(host, to) == Some(link))

@@ -37,7 +37,9 @@ impl World {
             node.arrivals().get(vm).is_some_and(|arrival| silent(arrival.id.source))
                 || node.departures().get(vm).is_some_and(|departure| silent(departure.to))
         });
-        if !waits {
+        // Where both ends lost their journals, nobody is left who could know.
+        let forgotten = |(host, _): &(usize, _)| self.hosts[*host].journal.was_lost;
+        if !waits && !self.places(vm).iter().all(forgotten) {
             let what = format!("{} ends at {:?}", self.vms[&vm].spec.name, self.places(vm));
             self.checks.object(Check::Leaves, self.now, what);
         }
@@ -48,16 +50,15 @@ impl World {
         let guest = self.hosts[home].hypervisor.guests.get(&vm)?;
         let needed = memory_needed(&guest.vm);
         let from = &self.hosts[home];
+        // Of several evacuations the first moves the host's VMs.
+        let mover = self.scenario.evacuations.iter().find(|spec| {
+            let named = |name: &String| *name == from.name || *name == self.sites[from.site];
+            spec.cancel.is_none() && spec.from.iter().any(named)
+        });
         (0..self.hosts.len()).find(|index| {
             let to = &self.hosts[*index];
             let hypervisor = &to.hypervisor;
-            let allowed = self.scenario.evacuations.iter().any(|spec| {
-                let named = |name: &String| *name == from.name || *name == self.sites[from.site];
-                spec.cancel.is_none()
-                    && spec.from.iter().any(named)
-                    && spec.to.contains(&self.sites[to.site])
-            });
-            allowed
+            mover.is_some_and(|spec| spec.to.contains(&self.sites[to.site]))
                 && to.site != from.site
                 && to.awake(self.now).is_some()
                 && !hypervisor.down

@@ -13,6 +13,7 @@ impl World {
             let host = &self.hosts[index];
             let local = host.local(self.now);
             let first = host.awake(self.now).and_then(|node| node.first_waiting(local));
+            let first = first.filter(|vm| self.room_for(*vm, index).is_some());
             let Some(vm) = first.filter(|_| self.undisturbed_for(LONGEST)) else {
                 self.checks.starves.remove(&index);
                 continue;

@@ -17,7 +17,9 @@ impl World {
             let link = self.links[index].id;
             let held = self.hosts.iter().map(|host| u32::from(host.tokens(self.now, link)));
             let sum: u32 = held.sum();
-            if sum >= MOST_OF_IT || !self.is_waited_for(index) {
+            // A move that cannot use more leaves the rest to those that it would suffice.
+            let moving = sum > 0 && self.moves.iter().any(|one| one.link == index);
+            if moving || sum >= MOST_OF_IT || !self.is_waited_for(index) {
                 self.checks.tokens_again.remove(&index);
                 continue;
             }

@@ -113,7 +113,7 @@ pub enum FaultKind {
         /// How many.
         writes: u32,
     },
-    /// Old messages of this host arrive again, at everyone.
+    /// Old messages of this host arrive again, at those to whom they were sent.
     Replay {
         /// Whose.
         host: String,

@@ -19,8 +19,10 @@ use crate::{
 const MIB: u64 = 1 << 20;
 /// Every fault begins before this, milliseconds.
 const STORY_MS: u64 = 60_000;
-/// How long the calm may last.
-const CALM: Duration = Duration::from_secs(1200);
+/// How long the calm may last, besides a multiple of what the worst link needs for everything.
+const CALM: Duration = Duration::from_secs(300);
+/// That multiple: guests that dirty faster than the link carries are sent several times.
+const CALM_TIMES: u64 = 30;
 
 fn ms(milliseconds: u64) -> Span {
     Span(Duration::from_millis(milliseconds))
@@ -49,6 +51,11 @@ pub fn draw(seed: u64) -> Scenario {
         faults: Vec::new(),
         hosts,
     };
+    for host in &mut scenario.hosts {
+        let on_it = scenario.vms.iter().filter(|vm| vm.host == host.name);
+        let needed: u64 = on_it.map(|vm| vm.memory.0 + vm.memory.0 / 8 + 256 * MIB).sum();
+        host.memory = host.memory.max(ByteSize(needed));
+    }
     if faults.permille(100) {
         harsh(&mut faults, &mut scenario);
     }
@@ -64,7 +71,13 @@ pub fn draw(seed: u64) -> Scenario {
     if !scenario.faults.is_empty() {
         scenario.calm = Some(Span(calm));
     }
-    scenario.limit = Span(calm + CALM);
+    let bytes: u64 = scenario.vms.iter().map(|vm| vm.memory.0).sum();
+    let rates = scenario.links.iter().flat_map(|link| {
+        let changed = link.changes.iter().filter_map(|change| change.capacity);
+        changed.chain([link.capacity])
+    });
+    let worst = rates.map(Rate::bytes_per_sec).min().unwrap_or(1).max(1);
+    scenario.limit = Span(calm + CALM + Duration::from_secs(CALM_TIMES * bytes / worst));
     scenario
 }
 
