@@ -49,6 +49,8 @@ pub struct Issuer {
     link: LinkId,
     wait: Duration,
     claims: BTreeMap<u16, Claim>,
+    /// The receiving nodes that were up when we last looked, and the slices that fall to us among them.
+    fallen: (Vec<NodeId>, u64),
     /// Until when no receiving node that was up when we last looked can have taken over.
     vouched_until: Option<Instant>,
     ledger: Ledger,
@@ -61,7 +63,7 @@ impl Issuer {
     pub fn new(link: LinkId, wait: Duration) -> Self {
         let table = Table { link, version: 0, slices: 0, entries: Vec::new() };
         let (claims, ledger) = (BTreeMap::new(), Ledger::default());
-        Self { link, wait, claims, vouched_until: None, ledger, table }
+        Self { link, wait, claims, fallen: (Vec::new(), 0), vouched_until: None, ledger, table }
     }
 
     /// The table as last made; version 0 means that there is none yet.
@@ -109,9 +111,13 @@ impl Issuer {
         if before.into_iter().chain(vouched).any(|until| now >= until) {
             self.claims.values_mut().for_each(|claim| *claim = Claim::Waiting(now));
         }
+        if self.fallen.0 != up {
+            let ours = |slice| slices::issuer_of(self.link, slice, up.iter().copied()) == Some(me);
+            let mask = (0..slices::SLICES).filter(|slice| ours(*slice));
+            self.fallen = (up.clone(), mask.fold(0, |mask, slice| mask | 1 << slice));
+        }
         for slice in 0..slices::SLICES {
-            let ours = slices::issuer_of(self.link, slice, up.iter().copied()) == Some(me);
-            if !ours {
+            if self.fallen.1 & (1 << slice) == 0 {
                 self.claims.remove(&slice);
                 continue;
             }

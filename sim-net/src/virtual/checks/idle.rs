@@ -1,14 +1,29 @@
 //! The link is not idle while VMs wait for it: not for longer than ten seconds after everything
 //! that went wrong is over.
 
+use lifeboat_protocol::departures::{Departure, Phase};
+
 use super::{Check, World};
 use crate::r#virtual::SECOND;
 
 /// Longest time that a link may be idle while VMs wait for it.
 const LONGEST: u64 = 10 * SECOND;
+/// The same where the hypervisor's reply to the order to start was lost: until it can be told from
+/// one that is slow, the hypervisor's answer to a question would say nothing.
+const LONGEST_UNANSWERED: u64 = 45 * SECOND;
 
 impl World {
-    /// Whether a VM on an undisturbed, living host waits for this link.
+    fn departures(&self) -> impl Iterator<Item = &Departure> {
+        let daemons = self.hosts.iter().filter_map(|host| host.daemon.as_ref());
+        daemons.flat_map(|node| node.departures().all())
+    }
+
+    fn is_unanswered(&self, link: usize) -> bool {
+        let id = self.links[link].id;
+        self.departures().any(|one| one.link == id && matches!(one.phase, Phase::Beginning { .. }))
+    }
+
+    /// Whether a VM on an undisturbed, living host waits for this link, and has not chosen another.
     pub(super) fn is_waited_for(&self, link: usize) -> bool {
         (0..self.hosts.len()).any(|host| {
             let one = &self.hosts[host];
@@ -18,6 +33,10 @@ impl World {
                 && one.hypervisor.guests.iter().any(|(vm, guest)| {
                     guest.place.rests()
                         && !self.moves.iter().any(|one| one.id.vm == *vm)
+                        && one.daemon.as_ref().is_none_or(|node| {
+                            let chosen = node.departures().get(*vm);
+                            chosen.is_none_or(|chosen| chosen.link == self.links[link].id)
+                        })
                         && self
                             .room_for(*vm, host)
                             .is_some_and(|to| self.link_of(host, to) == Some(link))
@@ -28,6 +47,7 @@ impl World {
     pub(super) fn check_idle(&mut self) {
         for link in 0..self.links.len() {
             let moving = self.moves.iter().any(|one| one.link == link);
+            let longest = if self.is_unanswered(link) { LONGEST_UNANSWERED } else { LONGEST };
             if moving || !self.is_waited_for(link) {
                 self.links[link].idle_since = None;
                 continue;
@@ -36,7 +56,7 @@ impl World {
             let since = since.max(self.disturbed_at).max(self.disturbed_until);
             let idle = self.now.saturating_sub(since);
             self.checks.longest_idle = self.checks.longest_idle.max(idle);
-            if idle > LONGEST && self.calm_or_faultless() {
+            if idle > longest && self.calm_or_faultless() {
                 let what = format!("nothing has moved for {} s", idle / SECOND);
                 self.checks.object(Check::Idle, self.now, what);
             }

@@ -1,5 +1,7 @@
 //! A world, its workload and its mix of faults, drawn from a seed.
 //!
+//! Three worlds in four are small, since most of what goes wrong needs few to go wrong.
+//!
 //! Each of the three has its own stream. A world draws first how bad its network is and which kinds
 //! of faults it knows at all, so that some worlds meet one kind again and again and others a
 //! mixture; one in ten is harsh, and most of its hosts die.
@@ -33,10 +35,11 @@ pub fn draw(seed: u64) -> Scenario {
     let mut world = SplitMix::named(seed, "sweep world");
     let mut workload = SplitMix::named(seed, "sweep workload");
     let mut faults = SplitMix::named(seed, "sweep faults");
-    let hosts = draw_hosts(&mut world);
+    let small = world.permille(750);
+    let hosts = draw_hosts(&mut world, small);
     let capacity = 12_500_000 * world.between(1, 40);
     let links = draw_links(&mut world, &hosts, capacity);
-    let vms = draw_vms(&mut workload, &hosts, capacity);
+    let vms = draw_vms(&mut workload, &hosts, capacity, small);
     let mut scenario = Scenario {
         about: String::new(),
         seed,
@@ -81,11 +84,12 @@ pub fn draw(seed: u64) -> Scenario {
     scenario
 }
 
-fn draw_hosts(random: &mut SplitMix) -> Vec<Host> {
+fn draw_hosts(random: &mut SplitMix, small: bool) -> Vec<Host> {
     let two_targets = random.permille(250);
-    let mut sites = vec![("here", random.between(1, 6)), ("there", random.between(1, 5))];
+    let (here, there, yonder) = if small { (3, 3, 2) } else { (6, 5, 3) };
+    let mut sites = vec![("here", random.between(1, here)), ("there", random.between(1, there))];
     if two_targets {
-        sites.push(("yonder", random.between(1, 3)));
+        sites.push(("yonder", random.between(1, yonder)));
     }
     let drift = [0, 100, 10_000][random.below(3) as usize];
     let mut hosts = Vec::new();
@@ -164,11 +168,11 @@ fn draw_network(random: &mut SplitMix) -> Network {
     }
 }
 
-fn draw_vms(random: &mut SplitMix, hosts: &[Host], capacity: u64) -> Vec<Vm> {
+fn draw_vms(random: &mut SplitMix, hosts: &[Host], capacity: u64, small: bool) -> Vec<Vm> {
     let sources: Vec<&Host> = hosts.iter().filter(|host| host.site == "here").collect();
-    let count = random.between(1, 40);
+    let count = random.between(1, if small { 8 } else { 40 });
     // All of them together take the link so many seconds.
-    let seconds = random.between(5, 60);
+    let seconds = random.between(5, if small { 30 } else { 60 });
     let mean = (capacity * seconds / count).clamp(16 * MIB, 4096 * MIB);
     (1..=count)
         .map(|number| {
