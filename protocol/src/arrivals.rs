@@ -373,6 +373,7 @@ impl Arrival {
             return;
         }
         self.phase = Phase::Discarding { asked_at: now };
+        fx.drop_preparation(self.id);
         fx.out(Output::CloseMove { id: self.id });
         fx.out(Output::Discard { id: self.id });
         fx.out(Output::Look { vm: self.id.vm });
@@ -417,6 +418,7 @@ impl Arrival {
                 if !self.committed
                     && (self.superseded || now.since(self.renewed_at) > config.reservation) =>
             {
+                fx.drop_preparation(id);
                 fx.out(Output::CloseMove { id });
                 fx.erase(&self.key());
                 return true;

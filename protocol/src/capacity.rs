@@ -3,8 +3,9 @@
 //! The issuer of a link's first slice estimates; everyone else goes by its word, and the next
 //! estimator goes on from there. Receivers say what arrived, senders what held them back:
 //! while tokens held them back and what they sent arrived, there may be more, and the estimate
-//! probes upward in growing steps; when the streams took no more although tokens were there, the
-//! link is full, and the estimate becomes what arrived.
+//! probes upward in growing steps; when clearly less arrived than tokens allowed, round after round,
+//! the link is full, and the estimate becomes the most that arrived in the last rounds: a windowed
+//! maximum, so that one hiccup of a sender or a receiver is not taken for the link.
 
 use core::time::Duration;
 
@@ -16,21 +17,28 @@ use crate::{
 
 /// Never estimate less: gossip itself needs some of it.
 const LEAST: BytesPerSec = BytesPerSec(32 * 1024);
-/// First upward step, thousandths: small, since a link that is in fact full pays for it.
-const FIRST_STEP_PERMILLE: u64 = 60;
+/// First upward step, thousandths: small, since a link that is in fact full pays for it; from a third
+/// of the link the steps, doubling, lead back to all of it in five rounds.
+const FIRST_STEP_PERMILLE: u64 = 80;
 /// Largest upward step, thousandths: doubling, as TCP's slow start does.
 const LARGEST_STEP_PERMILLE: u64 = 1000;
 /// Pause between probes of a link that was found full.
-const PROBE_PAUSE: Duration = Duration::from_secs(3);
+const PROBE_PAUSE: Duration = Duration::from_secs(2);
 /// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
 const SHORTEST_ROUND: Duration = Duration::from_millis(600);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
 /// the limit, thousandths. A probe of a full link by the first step yields 943 at most.
 const FOLLOWED_PERMILLE: u64 = 950;
+/// What must be missing of it for the link to count as full: arrivals below this, thousandths of what
+/// was allowed. Between the two the estimate stays.
+const FULL_PERMILLE: u64 = 900;
 /// Tokens in use, thousandths of the link, from which on the link can be what holds senders back.
 const WHOLE_PERMILLE: u64 = 900;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
+/// Rounds whose best arrival an estimate is cut to. With the shortest round a step in capacity has
+/// settled after two seconds; twice as many would miss five.
+const REMEMBERED_ROUNDS: usize = 3;
 
 /// What one sender said of its sending on a link.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +69,8 @@ pub struct Capacity {
     step_permille: u64,
     full_rounds: u8,
     round: Round,
+    /// What arrived in the last rounds, bytes per second, newest first.
+    recent: [u64; REMEMBERED_ROUNDS],
     arrived: u64,
     sent: u64,
     tokens: u64,
@@ -80,6 +90,7 @@ impl Capacity {
             step_permille: LARGEST_STEP_PERMILLE,
             full_rounds: 0,
             round: Round::default(),
+            recent: [0; REMEMBERED_ROUNDS],
             arrived: 0,
             sent: 0,
             tokens: 0,
@@ -148,6 +159,8 @@ impl Capacity {
         };
         self.round_ends = now + shortest;
         let before = core::mem::replace(&mut self.round, round);
+        self.recent.rotate_right(1);
+        self.recent[0] = round.arrived;
         let held_back = |reason: HeldBack| -> bool {
             let by = senders.iter().filter(|one| one.held_back == reason);
             by.fold(0, |sum: u64, one| sum.saturating_add(one.sent.0)) > round.sent / 2
@@ -159,12 +172,13 @@ impl Capacity {
         // What arrives lags behind what is sent: only what two rounds sent can be missed in this one.
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         let queueing = round.arrived < sent;
+        let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
         if round.sent == 0 || !(held_back(HeldBack::Link) || held_back(HeldBack::Tokens)) {
             self.full_rounds = 0;
             false
-        } else if held_back(HeldBack::Link) || queueing {
+        } else if short && (held_back(HeldBack::Link) || queueing) {
             // Tokens changing hands leave a gap in one round, hardly in two.
-            self.found_full(now, BytesPerSec(before.arrived.max(round.arrived)))
+            self.found_full(now)
         } else {
             self.full_rounds = 0;
             followed && self.probe(now)
@@ -175,19 +189,21 @@ impl Capacity {
     pub fn start_round(&mut self, now: Instant, round_trip: Duration) {
         (self.arrived, self.sent, self.tokens, self.samples) = (0, 0, 0, 0);
         self.round = Round::default();
+        self.recent = [0; REMEMBERED_ROUNDS];
         self.full_rounds = 0;
         self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
     }
 
-    fn found_full(&mut self, now: Instant, arrived: BytesPerSec) -> bool {
+    fn found_full(&mut self, now: Instant) -> bool {
         self.full_rounds = self.full_rounds.saturating_add(1);
         let overshot = self.step_permille > FIRST_STEP_PERMILLE * 2;
         if !overshot && self.full_rounds < ROUNDS_TO_CUT {
             return false;
         }
+        let best = BytesPerSec(self.recent.iter().copied().max().unwrap_or(0));
         self.step_permille = FIRST_STEP_PERMILLE;
         self.probe_from = now + PROBE_PAUSE;
-        self.set(arrived.min(self.value))
+        self.set(best.min(self.value))
     }
 
     fn probe(&mut self, now: Instant) -> bool {

@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 
 use crate::{
-    ids::{EvacuationId, NodeId, VmId},
+    ids::{EvacuationId, MoveId, NodeId, VmId},
     journal::{Change, Key, Value, change},
     message::{Direct, Message},
     output::{Notice, NoticeKind, Output},
@@ -17,6 +17,7 @@ pub(crate) struct Effects {
     pub(crate) now: Vec<Output>,
     pub(crate) after_durable: Vec<Output>,
     pub(crate) urgent: bool,
+    pub(crate) dropped: Vec<MoveId>,
 }
 
 impl Effects {
@@ -59,6 +60,11 @@ impl Effects {
     ) {
         let (vm, evacuation) = (Some(vm), Some(evacuation));
         self.now.push(Output::Notice(Notice { kind, vm, evacuation, text }));
+    }
+
+    /// Preparations of this arrival that still wait for the journal are not made any more.
+    pub(crate) fn drop_preparation(&mut self, id: MoveId) {
+        self.dropped.push(id);
     }
 
     /// The next heartbeat goes out as soon as spacing allows.

@@ -236,6 +236,11 @@ impl Node {
     }
 
     fn flush(&mut self, fx: Effects) {
+        for dropped in &fx.dropped {
+            self.held.retain(
+                |(_, output)| !matches!(output, Output::PrepareArrival { id, .. } if id == dropped),
+            );
+        }
         self.outputs.extend(fx.now);
         if !fx.changes.is_empty() {
             self.persists += 1;

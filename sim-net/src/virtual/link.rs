@@ -92,6 +92,12 @@ impl Link {
         ((share / self.stream_rate()).ceil() as u32).clamp(1, self.max_streams)
     }
 
+    /// What production leaves of the line when `ours` want through, bytes per second: it backs off as
+    /// other streams do, down to half of the line.
+    pub(crate) fn left_by_production(&self, ours: f64) -> f64 {
+        ours.min((self.capacity - self.production).max(self.capacity / 2.0))
+    }
+
     /// What all streams that together could reach `wanted` get, bytes per second, production aside.
     pub(crate) fn reach(&self, wanted: f64) -> f64 {
         if !self.saturates {

@@ -318,11 +318,9 @@ impl World {
         let one = &mut self.links[link];
         let asked: f64 = demands.iter().map(|demand| demand.rate).sum();
         let reach = one.reach(demands.iter().map(|demand| demand.reach).sum());
-        let ours = asked.min(reach);
-        let all = ours + one.production;
-        let room = if all > one.capacity { one.capacity / all } else { 1.0 };
-        one.production_held_up += one.production * (1.0 - room) * seconds;
-        let through = ours * room / asked.max(1.0);
+        let ours = one.left_by_production(asked.min(reach));
+        one.production_held_up += (ours + one.production - one.capacity).max(0.0) * seconds;
+        let through = ours / asked.max(1.0);
         for demand in demands {
             demand.rate *= through.min(1.0);
         }
