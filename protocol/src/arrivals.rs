@@ -171,7 +171,8 @@ impl Arrivals {
                     known.superseded = true;
                     fx.out(Output::Look { vm: id.vm });
                 }
-                fx.send(known.id.source, Direct::Ask { id: known.id });
+                let offline = known.offline();
+                fx.send(known.id.source, Direct::Ask { id: known.id, offline });
                 let answer = Err("an earlier attempt for this VM is not settled here yet".into());
                 fx.send(id.source, Direct::Reserved { id, answer });
             }
@@ -456,13 +457,13 @@ impl Arrival {
 
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant, config: &Config, fx: &mut Effects) {
-        let id = self.id;
+        let (id, offline) = (self.id, self.offline());
         match &mut self.phase {
             Phase::Complete { since } if !self.committed => {
                 let since = *since;
                 if now.since(self.asked_at) >= ASK_EVERY {
                     self.asked_at = now;
-                    fx.send(id.source, Direct::Ask { id });
+                    fx.send(id.source, Direct::Ask { id, offline });
                 }
                 if now.since(since).as_secs() >= 10 && !self.told_waiting {
                     self.told_waiting = true;
@@ -485,7 +486,7 @@ impl Arrival {
             {
                 self.asked_at = now;
                 fx.out(Output::Look { vm: id.vm });
-                fx.send(id.source, Direct::Ask { id });
+                fx.send(id.source, Direct::Ask { id, offline });
             }
             Phase::Expected if self.committed && now.since(self.asked_at) >= ASK_EVERY => {
                 self.asked_at = now;

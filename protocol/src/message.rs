@@ -298,6 +298,8 @@ pub enum Direct {
     Ask {
         /// The attempt.
         id: MoveId,
+        /// Whether it moves a definition only.
+        offline: bool,
     },
     /// The answer to [`Direct::Ask`] of a source.
     DestinationHas {

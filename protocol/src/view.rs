@@ -135,6 +135,11 @@ impl Node {
         self.issuers.get(&link).map_or(0, |issuer| issuer.tokens())
     }
 
+    /// Whether this node knows an evacuation.
+    pub fn knows_of(&self, evacuation: EvacuationId) -> bool {
+        self.evacuations.get(evacuation).is_some()
+    }
+
     /// A VM of this host that heads the common order of a link and does not move yet.
     pub fn first_waiting(&self, now: Instant) -> Option<crate::VmId> {
         self.holders.keys().find_map(|link| {

@@ -168,12 +168,21 @@ impl Departure {
     }
 }
 
+/// A peer asked about an attempt, and the hypervisor has been asked in turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) id: MoveId,
+    pub(crate) from: NodeId,
+    /// Whether a definition was all that moved.
+    pub(crate) offline: bool,
+}
+
 /// All VMs on their way out of this host.
 #[derive(Debug, Clone, Default)]
 pub struct Departures {
     all: BTreeMap<VmId, Departure>,
     /// Destinations that asked about attempts which this life knows nothing of.
-    pub(crate) asked: BTreeMap<VmId, (MoveId, NodeId)>,
+    pub(crate) asked: BTreeMap<VmId, Asked>,
 }
 
 impl Departures {
@@ -210,8 +219,15 @@ impl Departures {
 
 /// What a source answers a destination that asks about an attempt it has no record of, once its
 /// hypervisor has been asked. `None`: nothing is certain, so nothing is said.
-pub(crate) fn answer_without_record(id: MoveId, copy: Copy, outgoing: bool) -> Option<Direct> {
+pub(crate) fn answer_without_record(
+    id: MoveId,
+    offline: bool,
+    copy: Copy,
+    outgoing: bool,
+) -> Option<Direct> {
     match copy {
+        // The definition is still here: what is there is the copy of an attempt that never began.
+        Copy::ShutOff if offline => Some(Direct::SourceKept { id }),
         Copy::Running | Copy::Paused if !outgoing => Some(Direct::SourceKept { id }),
         // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
         Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0, resumes: true }),

@@ -20,6 +20,8 @@ use crate::{
 const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long a destination may take to answer before another one is tried.
 const RESERVE_WITHIN: Duration = Duration::from_millis(2500);
+/// The same in round trips: the transport may have to open connection and substream first.
+const RESERVE_ROUND_TRIPS: u32 = 6;
 /// How long the hypervisor may take to start a migration before it is looked at.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// How long nothing may be heard of a migration before the hypervisor is asked what became of it: what
@@ -87,6 +89,11 @@ impl Departure {
         answer: Result<(), String>,
         fx: &mut Effects,
     ) -> Ended {
+        if let (Phase::Reserved, Err(reason)) = (&self.phase, &answer) {
+            let reason = format!("the destination gave the room away: {reason}");
+            self.keep(now, fx);
+            return Ended::Failed(reason);
+        }
         if !matches!(self.phase, Phase::Reserving { .. }) {
             return Ended::No;
         }
@@ -238,7 +245,7 @@ impl Departure {
             Copy::Switching => match there {
                 Some(Copy::Paused) => self.destroy(fx),
                 Some(Copy::Absent) => fx.out(Output::ResumeSource { id: self.id }),
-                _ => fx.send(self.to, Direct::Ask { id: self.id }),
+                _ => fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() }),
             },
             Copy::Absent | Copy::ShutOff => {
                 let ours = self.decided == Decided::Destroying;
@@ -252,7 +259,7 @@ impl Departure {
                             "the VM shut down while it moved ({reason})"
                         ));
                     }
-                    _ => fx.send(self.to, Direct::Ask { id: self.id }),
+                    _ => fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() }),
                 }
             }
             Copy::Incoming => {}
@@ -362,13 +369,14 @@ impl Departure {
     }
 
     /// Time has passed. `destination_up`: it is heard; `destination_lost`: it is silent while
-    /// others at its site are heard, so it is not merely cut off.
+    /// others at its site are heard, so it is not merely cut off. `round_trip`: to it.
     pub(crate) fn tick(
         &mut self,
         now: Instant,
         config: &Config,
         destination_up: bool,
         destination_lost: bool,
+        round_trip: Duration,
         fx: &mut Effects,
     ) -> Ended {
         let offline = self.offline();
@@ -381,7 +389,9 @@ impl Departure {
                 });
             }
             Phase::Reserving { asked_at, since } => {
-                if destination_lost || now.since(*since) > RESERVE_WITHIN {
+                if destination_lost
+                    || now.since(*since) > RESERVE_WITHIN.max(round_trip * RESERVE_ROUND_TRIPS)
+                {
                     let id = self.id;
                     fx.send(self.to, Direct::SourceKept { id });
                     return Ended::Failed("the destination does not answer".into());
@@ -400,7 +410,7 @@ impl Departure {
             Phase::Deciding { looked_at, .. } if now.since(*looked_at) >= LOOK_EVERY => {
                 *looked_at = now;
                 fx.out(Output::Look { vm: self.id.vm });
-                fx.send(self.to, Direct::Ask { id: self.id });
+                fx.send(self.to, Direct::Ask { id: self.id, offline });
             }
             Phase::Gone { told_at, .. } if now.since(*told_at) >= config.resend => {
                 *told_at = now;

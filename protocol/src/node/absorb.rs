@@ -6,7 +6,7 @@ use super::{KnownInventory, NOT_ANSWERED_YET, Node};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
-    departures::{answer_without_record, step::Ended},
+    departures::{Asked, answer_without_record, step::Ended},
     effects::Effects,
     evacuation::{Evacuations, Record, State},
     ids::{MoveId, NodeId, VmId},
@@ -39,7 +39,7 @@ impl Node {
                 let before = self.hypervisor_down.as_deref();
                 if before.is_none_or(|before| before == NOT_ANSWERED_YET) {
                     fx.notice(
-                        NoticeKind::Member,
+                        NoticeKind::Failed,
                         format!("the hypervisor here does not answer ({reason}); waiting for it"),
                     );
                 }
@@ -265,14 +265,16 @@ impl Node {
     fn direct(&mut self, now: Instant, from: NodeId, direct: Direct, fx: &mut Effects) {
         match direct {
             Direct::HandOn(hand_on) => self.receive_hand_on(now, from, &hand_on, fx),
-            Direct::Ask { id } if id.source == self.me => self.asked_as_source(id, from, fx),
+            Direct::Ask { id, offline } if id.source == self.me => {
+                self.asked_as_source(id, offline, from, fx);
+            }
             // From the source to us, the destination: only the source itself may speak.
             Direct::Reserve { id, .. }
             | Direct::Renew { id }
             | Direct::SourceGone { id, .. }
             | Direct::SourceKept { id }
             | Direct::Closed { id }
-            | Direct::Ask { id }
+            | Direct::Ask { id, .. }
                 if id.source == from =>
             {
                 self.said_by_source(now, from, id, direct, fx);
@@ -317,12 +319,16 @@ impl Node {
                 Direct::SourceKept { .. } => fx.send(from, Direct::Discarded { id }),
                 Direct::SourceGone { resumes, .. } => {
                     self.given_here.insert(id.vm, (id, resumes));
-                    self.departures.asked.insert(id.vm, (id, from));
+                    self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                     fx.out(Output::Look { vm: id.vm });
                 }
                 Direct::Ask { .. } => {
-                    self.departures.asked.insert(id.vm, (id, from));
+                    self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                     fx.out(Output::Look { vm: id.vm });
+                }
+                Direct::Renew { .. } => {
+                    let answer = Err("the reservation is not known here any more".into());
+                    fx.send(from, Direct::Reserved { id, answer });
                 }
                 _ => {}
             }
@@ -334,7 +340,7 @@ impl Node {
             Direct::SourceKept { .. } => arrival.source_kept(now, fx),
             Direct::Closed { .. } if arrival.closed(fx) => self.arrivals.remove(id.vm),
             Direct::Ask { .. } => {
-                self.departures.asked.insert(id.vm, (id, from));
+                self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                 fx.out(Output::Look { vm: id.vm });
             }
             _ => {}
@@ -379,7 +385,7 @@ impl Node {
     }
 
     /// A destination asks what became of the source's copy.
-    fn asked_as_source(&mut self, id: MoveId, from: NodeId, fx: &mut Effects) {
+    fn asked_as_source(&mut self, id: MoveId, offline: bool, from: NodeId, fx: &mut Effects) {
         let departure = self.departures.by_id(id).map(|departure| &*departure);
         match departure.map(|departure| departure.decided) {
             Some(crate::journal::Decided::Gone) => {
@@ -390,14 +396,14 @@ impl Node {
             // It is under way: the outcome will be told.
             Some(_) => {}
             None => {
-                self.departures.asked.insert(id.vm, (id, from));
+                self.departures.asked.insert(id.vm, Asked { id, from, offline });
                 fx.out(Output::Look { vm: id.vm });
             }
         }
     }
 
     fn looked(&mut self, now: Instant, vm: VmId, copy: Copy, outgoing: bool, fx: &mut Effects) {
-        if let Some((id, from)) = self.departures.asked.remove(&vm) {
+        if let Some(Asked { id, from, offline }) = self.departures.asked.remove(&vm) {
             let concerned = self.departures.by_id(id).is_some();
             let answer = if id.source == self.me {
                 // A later attempt under way makes the hypervisor's answer say nothing of this one.
@@ -406,7 +412,7 @@ impl Node {
                 match elsewhere && !copy.is_live() {
                     _ if busy => None,
                     true => Some(Direct::SourceKept { id }),
-                    false => answer_without_record(id, copy, outgoing),
+                    false => answer_without_record(id, offline, copy, outgoing),
                 }
             } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
                 Some(Direct::DestinationHas { id, copy })

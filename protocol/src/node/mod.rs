@@ -264,6 +264,15 @@ impl Node {
         }
     }
 
+    /// Takes back the order to start a move that still waits for the journal. Whether there was one.
+    pub(crate) fn withdraw(&mut self, move_id: MoveId) -> bool {
+        let before = self.held.len();
+        self.held.retain(|(_, output)| {
+            !matches!(output, Output::BeginMove { id, .. } | Output::Forget { id } if *id == move_id)
+        });
+        self.held.len() < before
+    }
+
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

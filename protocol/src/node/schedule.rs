@@ -188,6 +188,7 @@ impl Node {
             let lost = !up
                 && (self.is_alone_silent(now, to)
                     || !departure.begun() && self.others_take_it(now, to, evacuation));
+            let round_trip = self.membership.peer(to).and_then(|peer| peer.round_trip);
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
             let wanted_by = self
@@ -197,8 +198,13 @@ impl Node {
                     self.directory.site_of(to).is_some_and(|site| known.record.to.contains(&site))
                 })
                 .map(|known| known.record.id);
+            let id = departure.id;
+            let over = state.is_some_and(|state| state != State::Active);
+            let unstarted = over && self.withdraw(id);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
             match (&departure.phase, wanted_by) {
+                // The order to start it still waits for the journal.
+                (Phase::Beginning { .. }, _) if unstarted => departure.keep(now, fx),
                 (Phase::Reading | Phase::Reserving { .. } | Phase::Reserved, Some(id)) => {
                     departure.evacuation = id;
                 }
@@ -215,7 +221,8 @@ impl Node {
                 }
                 _ => {}
             }
-            let ended = departure.tick(now, &self.config, up, lost, fx);
+            let ended =
+                departure.tick(now, &self.config, up, lost, round_trip.unwrap_or_default(), fx);
             self.departure_ended(now, vm, ended, fx);
         }
         for vm in self.arrivals.vms() {

@@ -9,7 +9,7 @@ fn it_is_said_once_also_right_after_the_start() {
     for _ in 0..3 {
         world.input(0, Input::HypervisorDown("no such socket".into()));
     }
-    let said: Vec<_> = world.notices(NoticeKind::Member);
+    let said: Vec<_> = world.notices(NoticeKind::Failed);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].text.contains("no such socket"), "{said:?}");
 }

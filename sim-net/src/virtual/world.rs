@@ -106,6 +106,8 @@ pub struct World {
     pub(crate) touched: BTreeSet<VmId>,
     pub(crate) died_with_host: BTreeSet<VmId>,
     pub(crate) evacuations: Vec<Option<(EvacuationId, u64)>>,
+    /// Evacuations that nobody knows any more: every host that knew lost its journal.
+    pub(crate) forgotten: Vec<bool>,
     pub(crate) events: Events,
     pub(crate) checks: Checks,
     pub(crate) stats: Stats,
@@ -177,6 +179,7 @@ impl World {
             touched: BTreeSet::new(),
             died_with_host: BTreeSet::new(),
             evacuations: vec![None; scenario.evacuations.len()],
+            forgotten: vec![false; scenario.evacuations.len()],
             events: Events::default(),
             checks: Checks::default(),
             stats: Stats::default(),
@@ -470,6 +473,11 @@ impl World {
         };
         let node = make(&journal);
         self.checks.replayed(&one.name, &node, &journal, make);
+        // What the carrier was told to expect and the journal does not know is not expected any more.
+        one.hypervisor.prepared.retain(|vm, id| {
+            node.arrivals().get(*vm).is_some_and(|arrival| arrival.id == *id)
+                || one.hypervisor.guests.get(vm).is_some_and(|one| one.place == Place::Incoming)
+        });
         one.daemon = Some(node);
         one.sound_since = now;
         one.change_told = true;
@@ -705,10 +713,11 @@ impl World {
     pub(crate) fn is_emptied(&self, host: usize) -> bool {
         let one = &self.hosts[host];
         let site = &self.sites[one.site];
-        self.scenario.evacuations.iter().zip(&self.evacuations).any(|(spec, started)| {
+        let started = self.evacuations.iter().zip(&self.forgotten);
+        self.scenario.evacuations.iter().zip(started).any(|(spec, (started, forgotten))| {
             let over = spec.cancel.is_some_and(|at| self.now >= nanoseconds(at));
             let named = spec.from.iter().any(|name| name == &one.name || name == site);
-            started.is_some() && !over && named
+            started.is_some() && !over && !forgotten && named
         })
     }
 
@@ -718,6 +727,14 @@ impl World {
         let now = self.now;
         if let Some(tracked) = self.vms.get_mut(&vm).filter(|_| safe) {
             tracked.safe.get_or_insert(now);
+        }
+    }
+
+    fn note_forgotten(&mut self) {
+        for (evacuation, forgotten) in self.evacuations.iter().zip(&mut self.forgotten) {
+            let Some((id, _)) = evacuation else { continue };
+            let mut daemons = self.hosts.iter().filter_map(|host| host.daemon.as_ref());
+            *forgotten |= !daemons.any(|node| node.knows_of(*id));
         }
     }
 
@@ -731,11 +748,16 @@ impl World {
                 started.is_some()
                     && spec.cancel.is_none_or(|at| self.now > nanoseconds(at) + 10 * SECOND)
             });
+        if self.calm_since.is_some_and(|since| self.now > since + SECOND) {
+            self.note_forgotten();
+        }
         let mut waiting = false;
         let ids: Vec<VmId> = self.vms.keys().copied().collect();
         for vm in ids {
-            let safe = self.home(vm).is_some_and(|host| !self.is_emptied(host));
-            waiting |= !safe && !self.died_with_host.contains(&vm);
+            // Where no host has room for it, nothing more will happen.
+            let rests = |host| !self.is_emptied(host) || self.room_for(vm, host).is_none();
+            let rests = self.home(vm).is_some_and(rests);
+            waiting |= !rests && !self.died_with_host.contains(&vm);
         }
         let rests = !open && story_over && !waiting && self.moves.is_empty();
         self.rest_since = if rests { self.rest_since.or(Some(self.now)) } else { None };

@@ -1,4 +1,5 @@
-//! A cancelled evacuation starts nothing on hosts that could have heard of it, and no node that
+//! A cancelled evacuation starts nothing on hosts that could have heard of it and have not lost their
+//! journals, and no node that
 //! knows it to be cancelled ever takes it for active again in the same life.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +31,9 @@ impl Checks {
         let Some(node) = &host.daemon else { return };
         let Some(departure) = node.departures().get(id.vm) else { return };
         let Some(at) = self.cancelled.cancelled_at.get(&departure.evacuation) else { return };
-        let could_have_heard =
-            now > at + HEARD_WITHIN && now > host.sound_since.saturating_add(HEARD_WITHIN);
+        let could_have_heard = !host.journal.was_lost
+            && now > at + HEARD_WITHIN
+            && now > host.sound_since.saturating_add(HEARD_WITHIN);
         let known = self.cancelled.known_to.contains(&(host.id, host.life, departure.evacuation));
         if could_have_heard || known {
             let what =

@@ -46,7 +46,7 @@ impl World {
     }
 
     /// A living host to which an evacuation of `home` may take a VM, with room for it.
-    pub(super) fn room_for(&self, vm: VmId, home: usize) -> Option<usize> {
+    pub(crate) fn room_for(&self, vm: VmId, home: usize) -> Option<usize> {
         let guest = self.hosts[home].hypervisor.guests.get(&vm)?;
         let needed = memory_needed(&guest.vm);
         let from = &self.hosts[home];

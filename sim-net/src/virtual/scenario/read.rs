@@ -159,7 +159,8 @@ fn check(text: &str, scenario: &Scenario) -> Result<(), ScenarioError> {
     for (index, fault) in scenario.faults.iter().enumerate() {
         for name in fault.kind.names() {
             let is_cut = matches!(fault.kind, super::FaultKind::Cut { .. });
-            if !hosts.contains(name.as_str()) && !(is_cut && sites.contains(name.as_str())) {
+            let known = hosts.contains(name.as_str()) || is_cut && sites.contains(name.as_str());
+            if !known {
                 let known = listed(&hosts);
                 return refuse("fault", index, format!("no host \"{name}\"; there are {known}"));
             }
