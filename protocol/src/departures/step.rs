@@ -279,8 +279,10 @@ impl Departure {
         self.renewed_at = now;
         match copy {
             Copy::Running | Copy::Paused if !outgoing => self.ask(now, fx),
-            Copy::Running | Copy::Paused => fx.out(Output::AbortMove { id: self.id }),
-            Copy::Switching | Copy::Incoming => {}
+            Copy::Running | Copy::Paused | Copy::Switching if outgoing => {
+                fx.out(Output::AbortMove { id: self.id });
+            }
+            Copy::Running | Copy::Paused | Copy::Switching | Copy::Incoming => {}
             Copy::Absent | Copy::MovedAway | Copy::ShutOff => return Ended::Failed(String::new()),
         }
         Ended::No

@@ -4,6 +4,7 @@
 use lifeboat_protocol::{VmId, arrivals::memory_needed};
 
 use super::{Check, World};
+use crate::r#virtual::Place;
 
 impl World {
     pub(super) fn check_leaves(&mut self) {
@@ -39,7 +40,10 @@ impl World {
         });
         // Where both ends lost their journals, nobody is left who could know.
         let forgotten = |(host, _): &(usize, _)| self.hosts[*host].journal.was_lost;
-        if !waits && !self.places(vm).iter().all(forgotten) {
+        // A guest that nobody wants away any more is well where it runs.
+        let runs =
+            |(host, place): &(usize, Place)| *place == Place::Running && !self.is_emptied(*host);
+        if !waits && !self.places(vm).iter().any(runs) && !self.places(vm).iter().all(forgotten) {
             let what = format!("{} ends at {:?}", self.vms[&vm].spec.name, self.places(vm));
             self.checks.object(Check::Leaves, self.now, what);
         }
