@@ -144,10 +144,11 @@ impl Arrivals {
             .fold(0, u64::saturating_add)
     }
 
-    /// The host's figures are new: they hold what the hypervisor lists.
+    /// The host's figures are new: they hold what the hypervisor lists, and what has vanished from its
+    /// list not any more.
     pub(crate) fn count(&mut self, listed: &BTreeMap<VmId, Vm>) {
         for arrival in self.all.values_mut() {
-            arrival.counted |= listed.contains_key(&arrival.id.vm);
+            arrival.counted = listed.contains_key(&arrival.id.vm);
         }
     }
 

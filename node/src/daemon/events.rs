@@ -25,10 +25,10 @@ impl EventLog {
         Self { past: VecDeque::new(), live: broadcast::Sender::new(1024) }
     }
 
-    /// Remembers, logs and passes on. `is_trouble`: something is wrong here, whatever its kind.
-    pub(super) fn add(&mut self, notice: Notice, is_trouble: bool) {
+    /// Remembers, logs and passes on.
+    pub(super) fn add(&mut self, notice: Notice) {
         let text = &notice.text;
-        match level(notice.kind, is_trouble) {
+        match level(notice.kind) {
             Level::ERROR => error!("{text}"),
             Level::WARN => warn!("{text}"),
             _ => info!("{text}"),
@@ -61,16 +61,12 @@ impl EventLog {
     }
 }
 
-fn level(kind: NoticeKind, is_trouble: bool) -> Level {
+fn level(kind: NoticeKind) -> Level {
     match kind {
         NoticeKind::Alarm => Level::ERROR,
         NoticeKind::Failed | NoticeKind::Unknown | NoticeKind::Rejected => Level::WARN,
         NoticeKind::Member | NoticeKind::Evacuation | NoticeKind::Vm | NoticeKind::Link => {
-            if is_trouble {
-                Level::WARN
-            } else {
-                Level::INFO
-            }
+            Level::INFO
         }
     }
 }
@@ -85,18 +81,5 @@ fn kind_name(kind: NoticeKind) -> &'static str {
         NoticeKind::Unknown => "unknown",
         NoticeKind::Link => "link",
         NoticeKind::Alarm => "alarm",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trouble_is_logged_as_such_whatever_its_kind() {
-        assert_eq!(level(NoticeKind::Member, false), Level::INFO);
-        assert_eq!(level(NoticeKind::Member, true), Level::WARN);
-        assert_eq!(level(NoticeKind::Failed, false), Level::WARN);
-        assert_eq!(level(NoticeKind::Alarm, true), Level::ERROR);
     }
 }

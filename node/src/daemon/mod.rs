@@ -186,14 +186,7 @@ impl Daemon {
             Output::Resume { id } => self.actor.submit(id.vm, Task::Resume(id)),
             Output::Discard { id } => self.actor.submit(id.vm, Task::Discard(id)),
             Output::CloseMove { id } => self.actor.submit(id.vm, Task::Close(id)),
-            Output::Notice(notice) => {
-                // The protocol tells of the hypervisor as of any member's state; to the operator of
-                // this host it is trouble.
-                let hypervisor = self.node.hypervisor_down();
-                let is_trouble =
-                    hypervisor.is_some_and(|why| !why.is_empty() && notice.text.contains(why));
-                self.events.add(notice, is_trouble);
-            }
+            Output::Notice(notice) => self.events.add(notice),
         }
     }
 
@@ -251,7 +244,7 @@ impl Daemon {
     }
 
     fn notice(&mut self, kind: NoticeKind, text: String) {
-        self.events.add(Notice { kind, vm: None, evacuation: None, text }, false);
+        self.events.add(Notice { kind, vm: None, evacuation: None, text });
     }
 
     fn journal_moved(&mut self, state: JournalState) {

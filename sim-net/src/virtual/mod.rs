@@ -10,6 +10,7 @@
 //! - Every check of [`checks`] is made after every event.
 //! - Nothing here reads a clock, a file or a socket; [`scenario::read`] alone opens files.
 
+pub mod calibration;
 mod carrier;
 pub mod checks;
 mod clock;

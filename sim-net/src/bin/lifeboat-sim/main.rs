@@ -1,5 +1,6 @@
 //! `lifeboat-sim`: simulated worlds on the command line.
 
+mod calibrate;
 mod run;
 mod sweep;
 
@@ -19,6 +20,8 @@ struct Arguments {
 enum Command {
     /// Run one scenario and print how it went, per VM and in total, beside what physics allows.
     Run(run::Options),
+    /// Compare the link model with published goodput, cell by cell.
+    Calibrate(calibrate::Options),
     /// Run many worlds, each drawn from its seed, and check every claim after every event.
     ///
     /// Exit: 0 nothing found, 1 a safety check objected, 2 a liveness check, 101 a panic.
@@ -32,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
+        Command::Calibrate(options) => calibrate::calibrate(&options),
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Replay(options) => sweep::replay(&options),
         Command::Shrink(options) => sweep::shrink(&options),

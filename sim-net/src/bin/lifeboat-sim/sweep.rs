@@ -176,7 +176,7 @@ fn work(options: &Options, next: &AtomicU64, stop: &AtomicBool, summary: &Mutex<
         let world = draw(seed);
         let outcome = run(&world).expect("every drawn world is a cluster");
         let mut failure = outcome.failure.clone();
-        if seed % TWICE_EVERY == 0 {
+        if seed.is_multiple_of(TWICE_EVERY) {
             let again = run(&world).expect("it was one before");
             if again.hash != outcome.hash {
                 failure = Some(Failure::Panic("it is another world the second time".into()));
