@@ -20,6 +20,7 @@ use crate::{
     journal::{ArrivalRecord, Key, Value},
     message::Direct,
     output::{NoticeKind, Output},
+    planted::Bug,
     time::{Instant, milliseconds},
     units::scaled,
     vm::{Copy, RunState, Vm},
@@ -31,7 +32,7 @@ const ASK_EVERY: Duration = Duration::from_millis(700);
 const OVERHEAD_PERMILLE: u64 = 20;
 
 /// How far an arrival is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Carrier and hypervisor are being made ready.
     Preparing,
@@ -57,7 +58,7 @@ pub enum Phase {
 }
 
 /// One VM on its way in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Arrival {
     /// The attempt.
     pub id: MoveId,
@@ -93,7 +94,7 @@ pub(crate) struct Room {
 }
 
 /// All VMs on their way into this host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Arrivals {
     all: BTreeMap<VmId, Arrival>,
 }
@@ -418,6 +419,7 @@ impl Arrival {
             }
             (Phase::Expected | Phase::Preparing, Copy::Absent)
                 if !self.committed
+                    && !config.planted(Bug::ReservationForEver)
                     && (self.superseded || now.since(self.renewed_at) > config.reservation) =>
             {
                 fx.drop_preparation(id);
@@ -459,6 +461,10 @@ impl Arrival {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant, config: &Config, fx: &mut Effects) {
         let (id, offline) = (self.id, self.offline());
+        if matches!(self.phase, Phase::Complete { .. }) && config.planted(Bug::ResumesWithoutCommit)
+        {
+            self.run(now, fx);
+        }
         match &mut self.phase {
             Phase::Complete { since } if !self.committed => {
                 let since = *since;

@@ -52,7 +52,7 @@ pub struct SenderReport {
 }
 
 /// Means over the last part of a round: bytes per second, and tokens.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 struct Round {
     arrived: u64,
     sent: u64,
@@ -60,7 +60,7 @@ struct Round {
 }
 
 /// One link's estimate.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Capacity {
     value: BytesPerSec,
     epoch: u64,

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::ids::{EvacuationId, NodeId, SiteId};
 
 /// An operator's request, checked by name already.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Start an evacuation.
     Evacuate {

@@ -2,10 +2,13 @@
 
 use core::time::Duration;
 
-use crate::time::stretched;
+use crate::{
+    planted::{Bug, Planted},
+    time::stretched,
+};
 
 /// Timers and limits. Make one with [`Config::default`] and check it with [`Config::check`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Config {
     /// Time between heartbeats when nothing happens. Default 500 ms. Shorter finds deaths sooner
     /// and costs gossip.
@@ -34,6 +37,9 @@ pub struct Config {
     pub retry: Duration,
     /// Most moves that one source has under way at a time. Default 4.
     pub departures_at_once: usize,
+    /// Which bug is planted, for the checkers to find.
+    #[cfg(feature = "planted")]
+    pub planted: Planted,
 }
 
 impl Default for Config {
@@ -50,11 +56,28 @@ impl Default for Config {
             resend: Duration::from_millis(400),
             retry: Duration::from_secs(1),
             departures_at_once: 4,
+            #[cfg(feature = "planted")]
+            planted: Planted::default(),
         }
     }
 }
 
 impl Config {
+    /// Whether this bug is planted. `false` when compiled without the feature `planted`.
+    pub fn planted(&self, bug: Bug) -> bool {
+        self.all_planted().is(bug)
+    }
+
+    #[cfg(feature = "planted")]
+    pub(crate) fn all_planted(&self) -> Planted {
+        self.planted
+    }
+
+    #[cfg(not(feature = "planted"))]
+    pub(crate) fn all_planted(&self) -> Planted {
+        Planted::default()
+    }
+
     /// How long an issuer counts a grant as out after it received the heartbeat that it answers,
     /// and how long the next owner of a slice waits: the lease and the drift allowance.
     pub fn lease_with_drift(&self) -> Duration {

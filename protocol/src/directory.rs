@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A listed node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeEntry {
     /// Its name.
     pub name: String,
@@ -17,7 +17,7 @@ pub struct NodeEntry {
 }
 
 /// A link and what is configured of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LinkEntry {
     /// Its name, `a>b` or `a>b+c`.
     pub name: String,
@@ -54,7 +54,7 @@ pub const DEFAULT_INITIAL: BytesPerSec = BytesPerSec::from_bits(100_000_000);
 pub const DEFAULT_RESERVE_PERMILLE: u16 = 50;
 
 /// All that the cluster file lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Directory {
     nodes: BTreeMap<NodeId, NodeEntry>,
     sites: BTreeMap<SiteId, String>,

@@ -25,7 +25,7 @@ const GOSSIPED: usize = 8;
 const NEWS_FOR: Duration = Duration::from_secs(5);
 
 /// Whether an evacuation still wants anything done. Later variants win a merge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {
     /// VMs leave.
     Active,
@@ -36,7 +36,7 @@ pub enum State {
 }
 
 /// An evacuation as it travels.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
     /// Its id.
     pub id: EvacuationId,
@@ -70,7 +70,7 @@ impl Record {
 }
 
 /// An evacuation as this node remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Known {
     /// Its terms and state; `age_ms` is as of `started_at`'s making and not kept up.
     pub record: Record,
@@ -94,7 +94,7 @@ impl Known {
 }
 
 /// All evacuations that this node knows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Evacuations {
     known: BTreeMap<EvacuationId, Known>,
 }
@@ -127,6 +127,11 @@ impl Evacuations {
             }
         }
         true
+    }
+
+    /// For [`crate::planted::Bug::CancelledRevived`].
+    pub(crate) fn forget_cancelled(&mut self, id: EvacuationId) {
+        self.known.retain(|known, one| *known != id || one.record.state == State::Active);
     }
 
     /// One evacuation.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// Time has passed.
     Wake,
@@ -51,7 +51,7 @@ pub enum Input {
 }
 
 /// A host's figures.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct HostSample {
     /// Memory for VMs, bytes.
     pub memory_total: u64,
@@ -72,7 +72,7 @@ pub struct HostSample {
 }
 
 /// What the carrier measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LinkSample {
     /// The link.
     pub link: LinkId,
@@ -87,7 +87,7 @@ pub struct LinkSample {
 }
 
 /// What happened to a move, seen from the source.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DepartureEvent {
     /// The definition of a shut-off VM, as asked for.
     Definition(Result<String, String>),
@@ -110,7 +110,7 @@ pub enum DepartureEvent {
 }
 
 /// What happened to a move, seen from the destination.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ArrivalEvent {
     /// Hypervisor and carrier are ready for it, or not.
     Prepared(Result<(), String>),

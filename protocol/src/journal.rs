@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One change of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Change {
     /// The key.
     pub key: Vec<u8>,
@@ -71,7 +71,7 @@ pub struct DepartureRecord {
 }
 
 /// What a source has decided about a move. Never changes once it is not `Open`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Decided {
     /// Nothing yet: the hypervisor knows.
     Open,

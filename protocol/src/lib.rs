@@ -41,6 +41,7 @@ pub mod node;
 pub mod order;
 pub mod output;
 pub mod plan;
+pub mod planted;
 pub mod time;
 pub mod tokens;
 pub mod units;

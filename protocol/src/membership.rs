@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How a peer stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Liveness {
     /// Heard lately.
     Alive,
@@ -31,7 +31,7 @@ pub enum Liveness {
 }
 
 /// A peer as last heard.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Peer {
     /// Its newest heartbeat.
     pub heartbeat: Heartbeat,
@@ -39,6 +39,8 @@ pub struct Peer {
     pub heard_at: Instant,
     /// Since when it has been alive without a break.
     pub alive_since: Instant,
+    /// Whether this very life of it counted as dead before that: it may have taken over meanwhile.
+    pub revived: bool,
     /// When it first echoed a heartbeat that this life of ours sent after `alive_since`: an older
     /// one, in a message that waited somewhere, does not show that it hears us now.
     pub echoed_since: Option<Instant>,
@@ -58,7 +60,7 @@ pub enum Stale {
 }
 
 /// All peers as this node knows them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Membership {
     me: NodeId,
     incarnation: Incarnation,
@@ -123,11 +125,15 @@ impl Membership {
             peer.heartbeat.incarnation == heartbeat.incarnation
                 && now.since(peer.heard_at) <= self.dead_after
         });
-        let before = self.peers.remove(&from).filter(|_| continues);
+        let known = self.peers.remove(&from);
+        let life = known.as_ref().map(|peer| peer.heartbeat.incarnation);
+        let revived = life == Some(heartbeat.incarnation);
+        let before = known.filter(|_| continues);
         let mut peer = before.unwrap_or(Peer {
             heartbeat: heartbeat.clone(),
             heard_at: now,
             alive_since: now,
+            revived,
             echoed_since: None,
             echo_sent_at: None,
             round_trip: None,

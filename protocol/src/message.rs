@@ -27,7 +27,7 @@ pub enum Message {
 }
 
 /// What every node says of itself, about twice a second.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The speaker's life.
     pub incarnation: Incarnation,
@@ -54,7 +54,7 @@ pub struct Heartbeat {
 }
 
 /// The newest heartbeat that the speaker heard of another node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Echo {
     /// Whose heartbeat.
     pub node: NodeId,
@@ -67,7 +67,7 @@ pub struct Echo {
 }
 
 /// State of a host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HostReport {
     /// Memory for VMs, bytes.
     pub memory_total: u64,
@@ -92,7 +92,7 @@ pub struct HostReport {
 }
 
 /// What kept a sender from sending more.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HeldBack {
     /// It had nothing to send.
     #[default]
@@ -106,7 +106,7 @@ pub enum HeldBack {
 }
 
 /// A host's traffic on one link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LinkReport {
     /// The link.
     pub link: LinkId,
@@ -121,7 +121,7 @@ pub struct LinkReport {
 }
 
 /// What a host still has to move.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueueReport {
     /// VMs that still have to leave and can.
     pub vms: u32,
@@ -136,7 +136,7 @@ pub struct QueueReport {
 }
 
 /// How far one VM is on its way, as the schedule needs to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// The guest is paused; the last bytes are on their way.
     Switching,
@@ -149,7 +149,7 @@ pub enum Stage {
 }
 
 /// One VM at the head of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeadVm {
     /// The VM.
     pub vm: VmId,
@@ -174,7 +174,7 @@ pub struct HeadVm {
 }
 
 /// What a node believes of a link's capacity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CapacityGossip {
     /// The link.
     pub link: LinkId,
@@ -202,7 +202,7 @@ pub struct Inventory {
 }
 
 /// One VM of an inventory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InventoryVm {
     /// The VM.
     pub vm: Vm,
@@ -215,7 +215,7 @@ pub struct InventoryVm {
 }
 
 /// A VM's place in its lifecycle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VmState {
     /// No evacuation concerns it.
     Resting,

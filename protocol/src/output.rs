@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Something to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Send to all.
     Broadcast(Vec<u8>),
@@ -139,7 +139,7 @@ pub enum Output {
 }
 
 /// What is done for a guest that does not converge, mildest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Escalation {
     /// Allow a pause of so many milliseconds.
     Downtime(u64),
@@ -150,7 +150,7 @@ pub enum Escalation {
 }
 
 /// Something that people want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Notice {
     /// What kind of thing.
     pub kind: NoticeKind,
@@ -163,7 +163,7 @@ pub struct Notice {
 }
 
 /// Kinds of notices, for filters and logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoticeKind {
     /// A message or command was refused.
     Rejected,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 /// A point on this node's monotonic clock, in nanoseconds since an arbitrary start.
 ///
 /// Never compared between nodes. Wall-clock time is no input to any decision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Instant(pub u64);
 
 impl Instant {

@@ -9,7 +9,9 @@ use crate::time::nanoseconds;
 pub const LINK_TOKENS: u16 = 1000;
 
 /// Bytes per second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct BytesPerSec(pub u64);
 
 impl BytesPerSec {

@@ -140,12 +140,14 @@ impl Node {
         self.evacuations.get(evacuation).is_some()
     }
 
-    /// A VM of this host that heads the common order of a link and does not move yet.
-    pub fn first_waiting(&self, now: Instant) -> Option<crate::VmId> {
+    /// A VM of this host that is the first in the common order of a link of those that do not move
+    /// yet, and that link.
+    pub fn first_waiting(&self, now: Instant) -> Option<(LinkId, crate::VmId)> {
         self.holders.keys().find_map(|link| {
-            let first = *self.order(now, *link).first()?;
-            let waits = matches!(first.vm.stage, Stage::Queued | Stage::Reserved);
-            (first.source == self.me && waits).then_some(first.vm.vm)
+            let order = self.order(now, *link);
+            let waits = |stage| matches!(stage, Stage::Queued | Stage::Reserved);
+            let first = order.iter().find(|contender| waits(contender.vm.stage))?;
+            (first.source == self.me).then_some((*link, first.vm.vm))
         })
     }
 

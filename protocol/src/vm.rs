@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::VmId;
 
 /// What an operator allows to be done to a VM, and how it ranks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policy {
     /// Priority class, 0 (last) to 100 (first).
     pub priority: u8,
@@ -40,7 +40,7 @@ impl Default for Policy {
 }
 
 /// Whether a VM executes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RunState {
     /// It runs.
     Running,
@@ -51,7 +51,7 @@ pub enum RunState {
 }
 
 /// A VM of this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vm {
     /// Its UUID.
     pub id: VmId,
@@ -86,7 +86,7 @@ impl Vm {
 }
 
 /// What a host really has of a VM, as its hypervisor says when asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Copy {
     /// Nothing.
     Absent,
@@ -112,7 +112,7 @@ impl Copy {
 }
 
 /// How far a move has come, as the source's hypervisor and carrier say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Progress {
     /// Bytes still to be sent as of now.
     pub remaining: u64,
@@ -127,7 +127,7 @@ pub struct Progress {
 }
 
 /// How a completed move went; travels to every node for the report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Outcome {
     /// The VM.
     pub vm: VmId,

@@ -12,5 +12,6 @@
 #![forbid(unsafe_code)]
 
 pub mod live;
+pub mod model;
 mod random;
 pub mod r#virtual;

@@ -121,7 +121,7 @@ pub struct HostConfig {
 /// When a silent node counts as dead, and how long a grant is good for.
 ///
 /// `dead_after` >= 3 x `heartbeat`, so that two lost messages are not a death; `lease` > 2 x
-/// `heartbeat`, so that one lost renewal does not stop a sender; `dead_after` + 1.02 x `lease`
+/// `heartbeat`, so that one lost renewal does not stop a sender; `dead_after` + 1.025 x `lease`
 /// < 10 s, the time in which a dead node's tokens are in use again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How far a departure is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// A shut-off VM's definition is being read.
     Reading,
@@ -73,7 +73,7 @@ pub enum Phase {
 }
 
 /// One VM on its way out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Departure {
     /// The attempt.
     pub id: MoveId,
@@ -169,7 +169,7 @@ impl Departure {
 }
 
 /// A peer asked about an attempt, and the hypervisor has been asked in turn.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 pub(crate) struct Asked {
     pub(crate) id: MoveId,
     pub(crate) from: NodeId,
@@ -178,7 +178,7 @@ pub(crate) struct Asked {
 }
 
 /// All VMs on their way out of this host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Departures {
     all: BTreeMap<VmId, Departure>,
     /// Destinations that asked about attempts which this life knows nothing of.

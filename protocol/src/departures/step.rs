@@ -12,6 +12,7 @@ use crate::{
     journal::{Decided, Key, Value},
     message::Direct,
     output::{Escalation, NoticeKind, Output},
+    planted::Bug,
     time::{Instant, milliseconds},
     vm::Copy,
 };
@@ -147,10 +148,6 @@ impl Departure {
             DepartureEvent::Definition(Err(reason)) if self.phase == Phase::Reading => {
                 return Ended::Failed(format!("its definition could not be read: {reason}"));
             }
-            DepartureEvent::OpenFailed(reason) if !open => {
-                self.keep(now, fx);
-                return Ended::Failed(format!("the carrier could not open the move: {reason}"));
-            }
             DepartureEvent::Begun(Ok(())) if matches!(self.phase, Phase::Beginning { .. }) => {
                 self.phase = Phase::Moving;
             }
@@ -217,7 +214,11 @@ impl Departure {
             if matches!(self.phase, Phase::Beginning { .. } | Phase::Deciding { .. }) {
                 match copy {
                     Copy::Absent => self.gone(now, fx),
-                    _ => self.decide(now, "its definition is still here".into(), fx),
+                    _ => {
+                        // The order to forget it may have been lost, with the daemon or on its way.
+                        self.decide(now, "its definition is still here".into(), fx);
+                        fx.out_after_durable(Output::Forget { id: self.id });
+                    }
                 }
             }
             return Ended::No;
@@ -405,6 +406,13 @@ impl Departure {
             Phase::Beginning { since } if now.since(*since) > BEGIN_WITHIN => {
                 self.decide(now, "the hypervisor did not say that it started".into(), fx);
             }
+            Phase::Moving | Phase::Switching
+                if now.since(self.heard_at) > SILENT_FOR
+                    && config.planted(Bug::LostReplyIsFailure) =>
+            {
+                self.keep(now, fx);
+                return Ended::Failed("the hypervisor has fallen silent about it".into());
+            }
             Phase::Moving | Phase::Switching if now.since(self.heard_at) > SILENT_FOR => {
                 self.heard_at = now;
                 self.decide(now, "the hypervisor has fallen silent about it".into(), fx);
@@ -414,6 +422,7 @@ impl Departure {
                 fx.out(Output::Look { vm: self.id.vm });
                 fx.send(self.to, Direct::Ask { id: self.id, offline });
             }
+            Phase::Gone { .. } if config.planted(Bug::CommitToldOnce) => {}
             Phase::Gone { told_at, .. } if now.since(*told_at) >= config.resend => {
                 *told_at = now;
                 self.tell_gone(now, fx);

@@ -15,6 +15,7 @@ use crate::{
     membership::{Liveness, Stale},
     message::{Direct, Heartbeat, Inventory, Message},
     output::{NoticeKind, Output},
+    planted::Bug,
     time::Instant,
     vm::{Copy, Outcome, RunState, Vm},
     wire,
@@ -114,6 +115,7 @@ impl Node {
         match self.membership.heard(now, from, heartbeat.clone()) {
             Ok(()) => {}
             // Repeats and overtaken heartbeats are what networks do.
+            Err(Stale::OldNumber) if self.config.planted(Bug::TableGoesBack) => {}
             Err(Stale::OldNumber) => return,
             Err(Stale::FormerLife) => {
                 return self.reject(from, "it is of a former life of that node", fx);
@@ -154,6 +156,9 @@ impl Node {
     }
 
     pub(super) fn learn_evacuation(&mut self, now: Instant, record: &Record, fx: &mut Effects) {
+        if self.config.planted(Bug::CancelledRevived) {
+            self.evacuations.forget_cancelled(record.id);
+        }
         if !self.evacuations.merge(now, record) {
             return;
         }
@@ -313,6 +318,10 @@ impl Node {
             }
             return;
         }
+        let id = match self.arrivals.get(id.vm) {
+            Some(arrival) if self.config.planted(Bug::FormerAttemptBelieved) => arrival.id,
+            _ => id,
+        };
         let Some(arrival) = self.arrivals.by_id(id) else {
             match direct {
                 // What is asked for is done already, in this life or a former one.
@@ -361,7 +370,13 @@ impl Node {
                 fx.send(from, Direct::Closed { id });
             }
             if let Direct::Reserved { answer: Ok(()), .. } = direct {
-                fx.send(from, Direct::SourceKept { id });
+                if id.incarnation == self.incarnation {
+                    fx.send(from, Direct::SourceKept { id });
+                } else {
+                    // A former life may have begun it, and have forgotten: the hypervisor knows.
+                    self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
+                    fx.out(Output::Look { vm: id.vm });
+                }
             }
             return;
         };
@@ -388,6 +403,7 @@ impl Node {
     fn asked_as_source(&mut self, id: MoveId, offline: bool, from: NodeId, fx: &mut Effects) {
         let departure = self.departures.by_id(id).map(|departure| &*departure);
         match departure.map(|departure| departure.decided) {
+            Some(_) if self.config.planted(Bug::CommitToldOnce) => {}
             Some(crate::journal::Decided::Gone) => {
                 let resumes = departure.is_some_and(|departure| departure.vm.state.resumes());
                 fx.send(from, Direct::SourceGone { id, paused_ms: 0, resumes });
@@ -547,7 +563,9 @@ impl Node {
     fn room(&self, vm: VmId) -> Room {
         let refusal = if let Some(reason) = &self.hypervisor_down {
             Some(format!("its hypervisor does not answer: {reason}"))
-        } else if self.evacuations.covering(self.me, self.site).is_some() {
+        } else if self.evacuations.covering(self.me, self.site).is_some()
+            && !self.config.planted(Bug::ArrivesWhileEvacuated)
+        {
             Some("it is itself being evacuated".into())
         } else if self.leaving {
             Some("its daemon is stopping".into())
@@ -555,7 +573,10 @@ impl Node {
             None
         };
         Room {
-            memory_free: self.host.memory_free,
+            memory_free: match self.config.planted(Bug::BeyondFreeMemory) {
+                true => u64::MAX,
+                false => self.host.memory_free,
+            },
             refusal,
             present: self.vms.contains_key(&vm) && self.arrivals.get(vm).is_none(),
         }

@@ -8,6 +8,7 @@ use crate::{
     ids::{LinkId, NodeId},
     message::{Heartbeat, HostReport, Inventory, InventoryVm, LinkReport, Message, VmState},
     output::Output,
+    planted::Bug,
     time::Instant,
     tokens::Table,
     wire,
@@ -80,7 +81,8 @@ impl Node {
 
     /// This host, as it reports itself.
     pub(crate) fn host_report(&self) -> HostReport {
-        let covered = self.evacuations.covering(self.me, self.site).is_some();
+        let covered = self.evacuations.covering(self.me, self.site).is_some()
+            && !self.config.planted(Bug::ArrivesWhileEvacuated);
         HostReport {
             memory_total: self.host.memory_total,
             memory_free: self.host.memory_free.saturating_sub(self.arrivals.reserved()),
@@ -122,7 +124,10 @@ impl Node {
         if now.since(self.inventory_at) < INVENTORY_SPACING && self.inventory_version > 0 {
             return;
         }
-        let vms = self.inventory(now);
+        let mut vms = self.inventory(now);
+        if self.config.planted(Bug::EndlessInventory) {
+            vms.extend(self.inventory_sent.iter().cloned());
+        }
         let changed = !same_but_for_progress(&vms, &self.inventory_sent);
         if !changed && now.since(self.inventory_at) < INVENTORY_EVERY && self.inventory_version > 0
         {
@@ -139,7 +144,10 @@ impl Node {
             })
             .map(|((evacuation, _), outcome)| (*evacuation, outcome.clone()))
             .collect::<Vec<_>>();
-        let mut parts = parts_of(&vms);
+        let mut parts = match self.config.planted(Bug::EndlessInventory) {
+            true => alloc::vec![vms.clone()],
+            false => parts_of(&vms),
+        };
         let more = outcomes.len().div_ceil(OUTCOMES_PER_PART).saturating_sub(parts.len());
         parts.extend((0..more).map(|_| Vec::new()));
         let count = u16::try_from(parts.len()).unwrap_or(u16::MAX);

@@ -31,6 +31,7 @@ use crate::{
     membership::{Liveness, Membership},
     message::InventoryVm,
     output::Output,
+    planted::Bug,
     time::Instant,
     tokens::{holder::Holder, issuer::Issuer},
     units::BytesPerSec,
@@ -43,7 +44,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 const NOT_ANSWERED_YET: &str = "it has not answered yet";
 
 /// What another node last said of its VMs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct KnownInventory {
     pub(crate) incarnation: Incarnation,
     pub(crate) version: u64,
@@ -52,7 +53,7 @@ pub struct KnownInventory {
 }
 
 /// How often a VM's move has failed, and when to try again.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Setback {
     pub(crate) failures: u32,
     pub(crate) not_before: Instant,
@@ -62,7 +63,7 @@ pub(crate) struct Setback {
 }
 
 /// One node's state machine.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Node {
     pub(crate) me: NodeId,
     pub(crate) site: SiteId,
@@ -175,7 +176,8 @@ impl Node {
                 node.holders.insert(link, Holder::new(now, link, &node.config));
             }
             if entry.to.contains(&site) {
-                node.issuers.insert(link, Issuer::new(link, node.config.lease_with_drift()));
+                let issuer = Issuer::new(link, node.config.lease_with_drift());
+                node.issuers.insert(link, issuer.with(node.config.all_planted()));
             }
         }
         node.restore(now, journal)?;
@@ -192,6 +194,14 @@ impl Node {
                 (Key::Evacuation(_), Value::Evacuation(record)) => {
                     self.evacuations.merge(now, &record);
                 }
+                (Key::Departure(id), Value::Departure(_))
+                    if self.config.planted(Bug::QueueEntryDropped) =>
+                {
+                    self.setbacks.entry(id.vm).or_default().not_before = Instant(u64::MAX);
+                }
+                (Key::Arrival(_), Value::Arrival(_))
+                    if self.config.planted(Bug::JournalOrderMatters)
+                        && self.arrivals.all().next().is_some() => {}
                 (Key::Departure(id), Value::Departure(record)) => {
                     self.departures.insert(step::restored(now, id, record, &mut fx));
                 }

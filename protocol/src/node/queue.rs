@@ -11,6 +11,7 @@ use crate::{
     membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
+    planted::Bug,
     time::Instant,
     units::BytesPerSec,
     vm::{RunState, Vm, precopy_time},
@@ -34,6 +35,9 @@ impl Node {
             .filter(|vm| vm.obstacles.is_empty())
             .filter(|vm| self.setbacks.get(&vm.id).is_none_or(|setback| setback.not_before <= now))
             .collect();
+        if self.config.planted(Bug::LeftBehind) {
+            waiting.retain(|vm| self.vms.last_key_value().is_none_or(|(last, _)| vm.id != *last));
+        }
         waiting.sort_by_cached_key(|vm| {
             let time = precopy_time(vm.bytes(), u64::MAX >> 1, 0);
             (core::cmp::Reverse(vm.policy.priority), vm.bytes(), time, vm.id)
@@ -74,7 +78,7 @@ impl Node {
     ) -> Result<(NodeId, LinkId), Vec<String>> {
         let mut reasons = Vec::new();
         let mut best: Option<((core::cmp::Reverse<Duration>, u64), NodeId, LinkId)> = None;
-        let mut waits: BTreeMap<LinkId, Duration> = BTreeMap::new();
+        let mut busy: BTreeMap<LinkId, u64> = BTreeMap::new();
         for (node, entry) in self.directory.nodes() {
             if !evacuation.record.to.contains(&entry.site) || node == self.me {
                 continue;
@@ -114,8 +118,11 @@ impl Node {
                 ));
                 continue;
             }
-            let wait = *waits.entry(link).or_insert_with(|| self.link_wait(now, link));
-            let merit = (core::cmp::Reverse(wait), free);
+            // Where several links lead away, the one on which it would be over first is taken.
+            let before = *busy.entry(link).or_insert_with(|| self.bytes_chosen(now, link));
+            let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+            let over = capacity.time_for(before.saturating_add(vm.bytes()));
+            let merit = (core::cmp::Reverse(over), free);
             if best.is_none_or(|(most, _, _)| merit > most) {
                 best = Some((merit, node, link));
             }
@@ -126,16 +133,13 @@ impl Node {
         best.map(|(_, node, link)| (node, link)).ok_or(reasons)
     }
 
-    /// How long a link will be busy with the VMs that have chosen it: where several links lead away,
-    /// the one that is free first is taken.
-    fn link_wait(&self, now: Instant, link: LinkId) -> Duration {
+    /// Bytes of the VMs that have chosen a link.
+    fn bytes_chosen(&self, now: Instant, link: LinkId) -> u64 {
         let chosen = |vm: &HeadVm| vm.link == link && vm.stage != Stage::Queued;
         let others = self.membership.up(now).flat_map(|(_, peer)| &peer.heartbeat.queue.head);
         let others = others.filter(|vm| chosen(vm)).map(|vm| vm.bytes);
         let own = self.departures.all().filter(|one| one.link == link && one.stage().is_some());
-        let bytes = others.chain(own.map(|one| one.remaining())).fold(0, u64::saturating_add);
-        let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-        capacity.time_for(bytes)
+        others.chain(own.map(|one| one.remaining())).fold(0, u64::saturating_add)
     }
 
     /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link

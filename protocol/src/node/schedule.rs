@@ -15,6 +15,7 @@ use crate::{
     message::{Direct, Stage},
     order::{Contender, common_order},
     output::{NoticeKind, Output},
+    planted::Bug,
     time::Instant,
     tokens::{HandOn, issuer::Target, slices},
     units::BytesPerSec,
@@ -46,7 +47,20 @@ impl Node {
 
     pub(crate) fn shares(&self, now: Instant, link: LinkId, order: &[Contender]) -> Vec<Share> {
         let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-        allocate(capacity, self.link_round_trip(now, link), order)
+        let round_trip = self.link_round_trip(now, link);
+        if self.config.planted(Bug::HeadPassedOver) {
+            let waits = |one: &Contender| matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
+            let mut waiting: Vec<usize> = Vec::new();
+            waiting.extend((0..order.len()).filter(|index| waits(&order[*index])));
+            if let [head, _, ..] = waiting[..] {
+                return allocate(
+                    capacity,
+                    round_trip,
+                    &[&order[..head], &order[head + 1..]].concat(),
+                );
+            }
+        }
+        allocate(capacity, round_trip, order)
     }
 
     /// Own moves: ends what is over, asks for room, starts what has its share.
@@ -293,6 +307,7 @@ impl Node {
                 continue;
             }
             let mut arrived = self.samples.get(&link).map_or(0, |sample| sample.arrived.0);
+            let times = if self.config.planted(Bug::ArrivalsCountedTwice) { 2 } else { 1 };
             let mut senders = Vec::new();
             let mut complete = true;
             for (node, peer) in self.membership.up(now) {
@@ -300,7 +315,7 @@ impl Node {
                 for report in peer.heartbeat.links.iter().filter(|report| report.link == link) {
                     complete &= fresh || (report.sent.0 == 0 && report.arrived.0 == 0);
                     if receivers.contains(&node) {
-                        arrived = arrived.saturating_add(report.arrived.0);
+                        arrived = arrived.saturating_add(report.arrived.0 * times);
                     } else {
                         senders.push(SenderReport {
                             sent: report.sent,

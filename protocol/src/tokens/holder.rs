@@ -17,10 +17,11 @@ use crate::{
     config::Config,
     ids::{Incarnation, LinkId, NodeId},
     membership::Membership,
+    planted::{Bug, Planted},
     time::{Instant, nanoseconds},
 };
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 struct Grant {
     incarnation: Incarnation,
     version: u64,
@@ -30,14 +31,14 @@ struct Grant {
     slices: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Given {
     to: NodeId,
     tokens: u16,
     expires: Instant,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Received {
     from: NodeId,
     tokens: u16,
@@ -45,7 +46,7 @@ struct Received {
 }
 
 /// What one sender holds of one link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Holder {
     link: LinkId,
     lease: Duration,
@@ -57,6 +58,7 @@ pub struct Holder {
     elders: BTreeMap<u16, (NodeId, Instant)>,
     given: BTreeMap<NodeId, Vec<Given>>,
     received: BTreeMap<NodeId, Vec<Received>>,
+    planted: Planted,
 }
 
 /// Why a table was not taken.
@@ -75,6 +77,7 @@ impl Holder {
             elders: BTreeMap::new(),
             given: BTreeMap::new(),
             received: BTreeMap::new(),
+            planted: config.all_planted(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Holder {
         let (issuer, incarnation) = issuer;
         if let Some(grant) = self.grants.get(&issuer)
             && (incarnation, table.version) <= (grant.incarnation, grant.version)
+            && !self.planted.is(Bug::TableGoesBack)
         {
             return Err(OldTable);
         }
@@ -103,7 +107,11 @@ impl Holder {
             .iter()
             .find(|entry| (entry.sender, entry.incarnation) == me)
             .map(|entry| (entry.tokens.min(slices::tokens_in(table.slices)), entry.answering))
-            .and_then(|(tokens, answering)| Some((tokens, membership.sent_at(answering)?)));
+            .and_then(|(tokens, answering)| Some((tokens, membership.sent_at(answering)?)))
+            .map(|(tokens, sent_at)| match self.planted.is(Bug::GrantFromReceipt) {
+                true => (tokens, now),
+                false => (tokens, sent_at),
+            });
         let (tokens, expires) =
             entry.map_or((0, now), |(tokens, sent_at)| (tokens, sent_at + self.lease));
         self.grants.insert(
@@ -155,7 +163,11 @@ impl Holder {
         let granted =
             self.grants.get(&issuer).filter(|grant| grant.expires > now).map_or(0, |grant| {
                 let all = slices::tokens_in(grant.slices).max(1);
-                let clean = all.saturating_sub(grant.contested * slices::SLICE_TOKENS);
+                let contested = grant.contested * slices::SLICE_TOKENS;
+                let clean = match self.planted.is(Bug::ContestedAdded) {
+                    true => all + contested,
+                    false => all.saturating_sub(contested),
+                };
                 let uncontested = u32::from(grant.tokens) * u32::from(clean) / u32::from(all);
                 u16::try_from(uncontested).unwrap_or(0)
             });
@@ -276,7 +288,7 @@ impl Holder {
         }
         let Some(sent_at) = membership.sent_at(hand_on.answering) else { return false };
         let rest = Duration::from_micros(hand_on.remaining_us).min(self.lease);
-        let expires = sent_at + rest;
+        let expires = if self.planted.is(Bug::GiversClock) { now + rest } else { sent_at + rest };
         let tokens = hand_on.tokens.min(crate::units::LINK_TOKENS);
         if expires <= now || tokens == 0 {
             return false;

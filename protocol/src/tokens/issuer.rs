@@ -6,10 +6,11 @@
 //! - *no slice has two issuers* while the receiving nodes hear each other: a slice is issued only
 //!   after every lease that a former issuer can have given must have run out, and only while every
 //!   receiving node that is up has lately echoed this life of ours, so that none of them can have
-//!   declared us dead and taken over. When such an echo has lapsed, every slice waits anew: whoever
-//!   took over gives it back only when it hears us, and its leases run on after that. A daemon that
-//!   stood still finds out afterwards: what counts is when the echo would have lapsed, not whether
-//!   anyone looked.
+//!   declared us dead and taken over. Every slice waits anew when one may have: when a node that we
+//!   hear has not echoed us for too long (it is deaf to us), when a node that we counted as dead is
+//!   heard again in the same life (it may have counted us as dead), and when this daemon stood still
+//!   for so long. Whoever took over gives a slice back only when it hears us, and its leases run on
+//!   after that. A node that is silent and stays so is no reason to wait.
 //!
 //! Why the echo settles it: a peer that echoed our heartbeat sent at time t declares us dead no
 //! earlier than t + `dead_after`, and waits one lease more before it issues. What we issue before
@@ -21,12 +22,17 @@ use core::time::Duration;
 use super::{Acceptance, Entry, Table, ledger::Ledger, slices};
 use crate::{
     ids::{Incarnation, LinkId, NodeId},
-    membership::Membership,
+    membership::{Liveness, Membership},
+    planted::{Bug, Planted},
     time::Instant,
 };
 
+/// A pause between two looks after which this daemon counts as one that stood still: it looks four
+/// times a second.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
 /// How far this node is with a slice that falls to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Claim {
     /// It fell to us then; former leases may still run.
     Waiting(Instant),
@@ -44,17 +50,18 @@ pub struct Target {
 }
 
 /// The issuer's state for one link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Issuer {
     link: LinkId,
     wait: Duration,
     claims: BTreeMap<u16, Claim>,
     /// The receiving nodes that were up when we last looked, and the slices that fall to us among them.
     fallen: (Vec<NodeId>, u64),
-    /// Until when no receiving node that was up when we last looked can have taken over.
-    vouched_until: Option<Instant>,
+    /// When we last looked, and until when no receiving node that was up then can have taken over.
+    looked: (Instant, Option<Instant>),
     ledger: Ledger,
     table: Table,
+    planted: Planted,
 }
 
 impl Issuer {
@@ -63,7 +70,14 @@ impl Issuer {
     pub fn new(link: LinkId, wait: Duration) -> Self {
         let table = Table { link, version: 0, slices: 0, entries: Vec::new() };
         let (claims, ledger) = (BTreeMap::new(), Ledger::default());
-        Self { link, wait, claims, fallen: (Vec::new(), 0), vouched_until: None, ledger, table }
+        let (fallen, planted) = ((Vec::new(), 0), Planted::default());
+        let looked = (Instant::default(), None);
+        Self { link, wait, claims, fallen, looked, ledger, table, planted }
+    }
+
+    /// The same with what is planted in its node.
+    pub(crate) fn with(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// The table as last made; version 0 means that there is none yet.
@@ -76,7 +90,8 @@ impl Issuer {
         slices::tokens_in(self.mask())
     }
 
-    fn mask(&self) -> u64 {
+    /// The slices that this node may issue now, one bit each.
+    pub fn mask(&self) -> u64 {
         self.claims
             .iter()
             .filter(|(_, claim)| **claim == Claim::Issued)
@@ -107,10 +122,25 @@ impl Issuer {
             .try_fold(Instant::default(), |latest, since| Some(latest.max(since?)));
         let others = up.iter().filter(|node| **node != me);
         let vouched = others.filter_map(|node| membership.vouched_until(now, *node)).min();
-        let before = core::mem::replace(&mut self.vouched_until, vouched);
-        if before.into_iter().chain(vouched).any(|until| now >= until) {
+        let (looked_at, before) = core::mem::replace(&mut self.looked, (now, vouched));
+        let stood_still =
+            now.since(looked_at) > STOOD_STILL && before.is_some_and(|until| now >= until);
+        let may_have_taken_over = |node: &NodeId| {
+            let deaf = membership.liveness(now, *node) == Liveness::Alive
+                && membership.vouched_until(now, *node).is_some_and(|until| now >= until);
+            let back = membership
+                .peer(*node)
+                .is_some_and(|peer| peer.revived && peer.alive_since > looked_at);
+            deaf || back
+        };
+        let lapsed = stood_still || up.iter().any(|node| *node != me && may_have_taken_over(node));
+        if lapsed && !self.planted.is(Bug::TakenOverAtOnce) {
             self.claims.values_mut().for_each(|claim| *claim = Claim::Waiting(now));
         }
+        let starts = self.fallen.0.is_empty();
+        let at_once = self.planted.is(Bug::TakenOverAtOnce) && !starts
+            || self.planted.is(Bug::RestartedGrantsAtOnce) && starts;
+        let begin = if at_once { Claim::Issued } else { Claim::Waiting(now) };
         if self.fallen.0 != up {
             let ours = |slice| slices::issuer_of(self.link, slice, up.iter().copied()) == Some(me);
             let mask = (0..slices::SLICES).filter(|slice| ours(*slice));
@@ -121,7 +151,7 @@ impl Issuer {
                 self.claims.remove(&slice);
                 continue;
             }
-            let claim = self.claims.entry(slice).or_insert(Claim::Waiting(now));
+            let claim = self.claims.entry(slice).or_insert(begin);
             if let (Claim::Waiting(since), Some(heard)) = (*claim, heard_by_all)
                 && now >= since.max(heard) + self.wait
             {
@@ -146,18 +176,29 @@ impl Issuer {
         self.ledger.expire(now);
         let heard = receivers
             .iter()
-            .filter(|node| **node != me && membership.is_up(now, **node))
+            .filter(|node| **node != me)
+            .filter(|node| membership.is_up(now, **node) || self.planted.is(Bug::DeadIssuerAwaited))
             .all(|node| membership.fresh_echo(now, *node));
         if !heard {
             return false;
         }
         let own = self.tokens();
+        if own == 0 && !self.claims.is_empty() {
+            // All slices wait. What was granted before runs out by itself before anyone else may
+            // issue them, and until then it is good: taking it back would only idle the link.
+            return false;
+        }
         let wanted: BTreeMap<NodeId, u16> =
             portions(own, targets).into_iter().filter(|(_, tokens)| *tokens > 0).collect();
         for target in targets {
             if let Some(peer) = membership.peer(target.sender) {
                 self.ledger.lives(target.sender, peer.heartbeat.incarnation);
             }
+        }
+        if self.planted.is(Bug::FormerLifeForgotten) {
+            let lives = membership.peers().map(|(node, peer)| (node, peer.heartbeat.incarnation));
+            lives.for_each(|(sender, life)| self.ledger.lives(sender, life));
+            self.ledger.forget_former();
         }
         // What was handed on comes back to its giver when it has run out: a grant must have room
         // both now and then.
@@ -199,6 +240,9 @@ impl Issuer {
                 let expires = peer.heard_at + self.wait;
                 self.ledger.grant(entry.sender, version, entry.tokens, expires);
             }
+        }
+        if self.planted.is(Bug::LoweredGivenOn) {
+            targets.iter().for_each(|one| self.ledger.confirm(one.sender, version, &[]));
         }
         self.table = Table { link: self.link, version, slices: mask, entries };
         moved

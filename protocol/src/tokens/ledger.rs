@@ -13,7 +13,7 @@ use crate::{
     time::Instant,
 };
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Hash)]
 struct Out {
     version: u64,
     tokens: u16,
@@ -21,7 +21,7 @@ struct Out {
 }
 
 /// The book.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Ledger {
     lives: BTreeMap<NodeId, Incarnation>,
     grants: BTreeMap<NodeId, Vec<Out>>,
@@ -40,6 +40,11 @@ impl Ledger {
             let most = grants.into_iter().max_by_key(|out| out.tokens);
             self.former.extend(most.zip(expires).map(|(out, expires)| Out { expires, ..out }));
         }
+    }
+
+    /// For [`crate::planted::Bug::FormerLifeForgotten`].
+    pub(crate) fn forget_former(&mut self) {
+        self.former.clear();
     }
 
     /// Writes down that `version` of the table grants `tokens` to `sender` until `expires`.

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Incarnation, LinkId, NodeId};
 
 /// What one issuer grants on one link. Has one writer; a newer version replaces an older one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Table {
     /// The link.
     pub link: LinkId,
@@ -32,7 +32,7 @@ pub struct Table {
 }
 
 /// One sender's line in a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// The sender.
     pub sender: NodeId,
@@ -45,7 +45,7 @@ pub struct Entry {
 }
 
 /// A sender's word that it goes by this version of an issuer's table, and by none before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Acceptance {
     /// The link.
     pub link: LinkId,
@@ -60,7 +60,7 @@ pub struct Acceptance {
 }
 
 /// The rest of a lease, handed from one sender directly to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HandOn {
     /// The link.
     pub link: LinkId,

@@ -13,6 +13,8 @@ pub(crate) struct Right {
     pub(crate) until: Instant,
     /// The tokens that it stands for.
     pub(crate) tokens: u16,
+    /// The life of the daemon that granted it.
+    pub(crate) life: u64,
 }
 
 /// What flowed since the last sample, over one link.

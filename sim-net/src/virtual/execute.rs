@@ -53,7 +53,8 @@ impl World {
                 self.events.push(at, Event::Durable { host, life, sequence, changes });
             }
             Output::Grant { link, rate, until } => {
-                let right = Right { rate: rate.0 as f64, until, tokens: 0 };
+                let life = self.hosts[host].life;
+                let right = Right { rate: rate.0 as f64, until, tokens: 0, life };
                 self.hosts[host].carrier.rights.insert(link, right);
             }
             Output::Look { vm } => {

@@ -54,7 +54,9 @@ impl Host {
     pub(crate) fn count_tokens(&mut self, now: u64) {
         let local = self.local(now);
         let Some(node) = &self.daemon else { return };
-        for (link, right) in &mut self.carrier.rights {
+        // What a former life granted stands for what it had then.
+        let own = self.carrier.rights.iter_mut().filter(|(_, right)| right.life == self.life);
+        for (link, right) in own {
             right.tokens = node.usable_tokens(local, *link);
         }
     }

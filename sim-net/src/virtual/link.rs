@@ -30,6 +30,8 @@ pub(crate) struct Link {
     pub(crate) production_held_up: f64,
     /// Bytes that evacuations put on it.
     pub(crate) carried: f64,
+    /// Moves that have begun over it.
+    pub(crate) begun: u64,
     /// Since when nothing flows although VMs wait for it.
     pub(crate) idle_since: Option<u64>,
     window: f64,
@@ -49,6 +51,7 @@ impl Link {
             production: spec.production.bytes_per_sec() as f64,
             production_held_up: 0.0,
             carried: 0.0,
+            begun: 0,
             idle_since: None,
             window: spec.window.0 as f64,
             stream_ceiling: spec

@@ -12,6 +12,7 @@ use lifeboat_protocol::{
     input::{ArrivalEvent, DepartureEvent, LinkSample},
     message::HeldBack,
     output::Escalation,
+    planted::Bug,
     units::BytesPerSec,
     vm::{Progress, RunState, Vm},
 };
@@ -126,6 +127,7 @@ impl World {
             return self.departure(from, id, DepartureEvent::Begun(why));
         };
         self.departure(from, id, DepartureEvent::Begun(Ok(())));
+        self.links[link].begun += 1;
         let setup = nanoseconds(self.timing.setup) + 3 * self.links[link].rtt;
         if let Some(tracked) = self.vms.get_mut(&vm.id) {
             tracked.began = Some(self.now);
@@ -438,7 +440,9 @@ impl World {
         one.stage = Stage::Flushing;
         let (from, id) = (one.from, one.id);
         let guest = &self.hosts[from].hypervisor.guests[&id.vm];
-        self.moves[index].stamp = guest.stamp;
+        let one = &mut self.moves[index];
+        let forgets = self.config.planted(Bug::LastPassDropped) && one.vm.dirty_rate > 0;
+        one.stamp = if forgets { 0 } else { guest.stamp };
         if guest.place == Place::Running {
             self.paused.insert(id.vm, self.now);
             self.turn(from, id.vm, Place::Switching);

@@ -135,7 +135,7 @@ impl World {
             ended,
             violation,
             virtual_s: self.now as f64 / SECOND as f64,
-            arrived: arrived.len(),
+            arrived: vms.iter().filter(|vm| vm.end == "arrived").count(),
             total_s,
             mean_individual_s,
             mean_completion_s: mean(arrived.iter().map(|(_, _, end)| *end).sum()),

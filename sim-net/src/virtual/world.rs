@@ -117,7 +117,7 @@ pub struct World {
     pub(crate) disturbed_at: u64,
     pub(crate) disturbed_until: u64,
     pub(crate) calm_since: Option<u64>,
-    config: Config,
+    pub(crate) config: Config,
     directory: Directory,
     hash: Xxh3Default,
     random: SplitMix,
@@ -200,6 +200,20 @@ impl World {
         };
         world.place_vms();
         world.tell_the_story();
+        Ok(world)
+    }
+
+    /// The same with a bug in every node, or in the world itself.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "planted")]
+    pub fn with_bug(
+        scenario: &Scenario,
+        bug: lifeboat_protocol::planted::Bug,
+    ) -> Result<Self, String> {
+        let mut world = Self::new(scenario)?;
+        world.config.planted = lifeboat_protocol::planted::Planted::one(bug);
         Ok(world)
     }
 
@@ -641,6 +655,9 @@ impl World {
         let Some(guest) = self.hosts[host].hypervisor.guests.get_mut(&vm) else { return };
         guest.place = place;
         if place == Place::Running {
+            // Of two copies that run, one is always the older: that is not what is wrong then.
+            self.check_runs_twice(vm);
+            let guest = self.hosts[host].hypervisor.guests.get_mut(&vm).expect("just seen");
             let tracked = self.vms.get_mut(&vm).expect("every VM is tracked");
             self.checks.resumed(self.now, &tracked.spec.name, guest.stamp, tracked.stamp);
             guest.stamp = stamp;

@@ -1,6 +1,7 @@
 //! `lifeboat-sim`: simulated worlds on the command line.
 
 mod calibrate;
+mod planted;
 mod run;
 mod sweep;
 
@@ -30,6 +31,10 @@ enum Command {
     Replay(sweep::ReplayOptions),
     /// Leave out of a failing world whatever its failure does not need.
     Shrink(sweep::ShrinkOptions),
+    /// Plant bugs, one after the other, and see which check finds each.
+    ///
+    /// Exit: 0 each is found and each check finds one, 1 otherwise.
+    Planted(planted::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +44,7 @@ fn main() -> ExitCode {
         Command::Sweep(options) => sweep::sweep(&options),
         Command::Replay(options) => sweep::replay(&options),
         Command::Shrink(options) => sweep::shrink(&options),
+        Command::Planted(options) => planted::planted(&options),
     };
     done.unwrap_or_else(|error| {
         eprintln!("lifeboat-sim: {error:#}");

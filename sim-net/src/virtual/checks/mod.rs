@@ -2,7 +2,7 @@
 //!
 //! Safety: [`conservation`], [`excess`], [`runs_twice`], [`lost`], [`intact`], [`reservation`],
 //! [`evacuated`], [`cancelled`], [`replay`], [`bounded`]. Liveness, once the story is calm:
-//! [`leaves`], [`idle`], [`tokens_again`], [`starves`].
+//! [`leaves`], [`idle`], [`tokens_again`], [`starves`], [`oversubscribed`].
 //!
 //! A check only looks: it changes nothing of the world, and draws nothing.
 
@@ -15,6 +15,7 @@ mod idle;
 mod intact;
 mod leaves;
 mod lost;
+mod oversubscribed;
 mod replay;
 mod reservation;
 mod runs_twice;
@@ -58,11 +59,13 @@ pub enum Check {
     TokensAgain,
     /// The VM at the head of the order gets its turn.
     Starves,
+    /// What is allowed on a link settles near what it carries.
+    Oversubscribed,
 }
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Conservation,
         Self::Excess,
         Self::RunsTwice,
@@ -77,6 +80,7 @@ impl Check {
         Self::Idle,
         Self::TokensAgain,
         Self::Starves,
+        Self::Oversubscribed,
     ];
 
     /// Its name in reports and documents.
@@ -96,12 +100,16 @@ impl Check {
             Self::Idle => "idle",
             Self::TokensAgain => "tokens-again",
             Self::Starves => "starves",
+            Self::Oversubscribed => "oversubscribed",
         }
     }
 
     /// Whether it says that something good happens in time, rather than that nothing bad happens.
     pub fn is_liveness(self) -> bool {
-        matches!(self, Self::Leaves | Self::Idle | Self::TokensAgain | Self::Starves)
+        matches!(
+            self,
+            Self::Leaves | Self::Idle | Self::TokensAgain | Self::Starves | Self::Oversubscribed
+        )
     }
 }
 
@@ -123,7 +131,8 @@ pub(crate) struct Checks {
     cancelled: cancelled::Memory,
     excess: excess::Memory,
     tokens_again: BTreeMap<usize, u64>,
-    starves: BTreeMap<usize, (lifeboat_protocol::VmId, u64)>,
+    starves: starves::Memory,
+    oversubscribed: BTreeMap<usize, oversubscribed::Memory>,
     /// Longest time that a link was idle while VMs waited for it, nanoseconds.
     pub(crate) longest_idle: u64,
 }
@@ -172,6 +181,7 @@ impl World {
         self.check_idle();
         self.check_tokens_again();
         self.check_starves();
+        self.check_oversubscribed();
     }
 
     /// What must hold when the time is over.

@@ -6,7 +6,7 @@ use super::{Check, World};
 use crate::r#virtual::Place;
 
 impl World {
-    pub(super) fn check_runs_twice(&mut self, vm: VmId) {
+    pub(crate) fn check_runs_twice(&mut self, vm: VmId) {
         let places = self.places(vm);
         let running = places.iter().filter(|(_, place)| *place == Place::Running).count();
         if running > 1 {

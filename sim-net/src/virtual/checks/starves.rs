@@ -1,11 +1,20 @@
-//! The VM at the head of the order gets its turn: no host sees one of its own VMs wait there for
-//! long.
+//! The VM at the head of the order gets its turn: no host sees one of its own VMs be the first of those
+//! that wait, for long, while others begin to move.
+
+use std::collections::BTreeMap;
+
+use lifeboat_protocol::VmId;
 
 use super::{Check, World};
 use crate::r#virtual::SECOND;
 
 /// Longer than any retry waits, and than a destination takes to answer.
 const LONGEST: u64 = 45 * SECOND;
+/// Moves that may begin meanwhile: one that was about to, and one that nobody could know of yet.
+const PASSED: u64 = 2;
+
+/// Which VM each host has seen waiting first, since when, and how many moves had begun by then.
+pub(super) type Memory = BTreeMap<usize, (VmId, u64, u64)>;
 
 impl World {
     pub(super) fn check_starves(&mut self) {
@@ -13,18 +22,23 @@ impl World {
             let host = &self.hosts[index];
             let local = host.local(self.now);
             let first = host.awake(self.now).and_then(|node| node.first_waiting(local));
-            let first = first.filter(|vm| self.room_for(*vm, index).is_some());
-            let Some(vm) = first.filter(|_| self.undisturbed_for(LONGEST)) else {
+            let first = first.filter(|(_, vm)| self.room_for(*vm, index).is_some());
+            let Some((id, vm)) = first.filter(|_| self.undisturbed_for(LONGEST)) else {
                 self.checks.starves.remove(&index);
                 continue;
             };
-            let entry = self.checks.starves.entry(index).or_insert((vm, self.now));
+            let link = self.links.iter().find(|link| link.id == id);
+            let begun = link.map_or(0, |link| link.begun);
+            let entry = self.checks.starves.entry(index).or_insert((vm, self.now, begun));
             if entry.0 != vm {
-                *entry = (vm, self.now);
+                *entry = (vm, self.now, begun);
             }
-            if self.now > entry.1 + LONGEST && self.calm_or_faultless() {
+            let (_, since, before) = *entry;
+            let passed = begun - before;
+            if self.now > since + LONGEST && passed > PASSED && self.calm_or_faultless() {
                 let name = &self.vms[&vm].spec.name;
-                let what = format!("{name} heads the order and has waited for 45 s");
+                let what =
+                    format!("{name} has been the first for 45 s, and {passed} others have begun");
                 self.checks.object(Check::Starves, self.now, what);
             }
         }

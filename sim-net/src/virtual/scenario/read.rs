@@ -227,7 +227,7 @@ to = ["b1"]
         check("host = \"a1\"", "host = \"a7\"", 17, "hosts are a1, b1");
         check("to = [\"b1\"]", "to = [\"b7\"]", 27, "no host \"b7\"");
         check("name = \"b1\"", "name = \"a1\"", 6, "listed twice");
-        check("kind = \"cut\"", "kind = \"bang\"", 0, "bang");
+        check("kind = \"cut\"", "kind = \"bang\"", 27, "bang");
         check("site = \"there\"", "site = \"elsewhere\"", 11, "\"there\"");
     }
 }

@@ -63,19 +63,29 @@ impl Failure {
 /// # Errors
 /// A sentence, if the scenario describes no cluster.
 pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
-    let mut world = World::new(scenario)?;
+    Ok(outcome(World::new(scenario)?))
+}
+
+/// The same with a bug planted.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(feature = "planted")]
+pub fn run_with_bug(
+    scenario: &Scenario,
+    bug: lifeboat_protocol::planted::Bug,
+) -> Result<Outcome, String> {
+    Ok(outcome(World::with_bug(scenario, bug)?))
+}
+
+fn outcome(mut world: World) -> Outcome {
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
     let failure = match ended {
         Ok(Ended::Done | Ended::Limit) => None,
         Ok(Ended::Violated(violation)) => Some(Failure::Violation(violation)),
         Err(panic) => Some(Failure::Panic(message(panic.as_ref()))),
     };
-    Ok(Outcome {
-        failure,
-        stats: world.stats().clone(),
-        virtual_ns: world.now(),
-        hash: world.hash(),
-    })
+    Outcome { failure, stats: world.stats().clone(), virtual_ns: world.now(), hash: world.hash() }
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {
