@@ -24,8 +24,8 @@ pub(crate) struct Meter {
     pub(crate) arrived: f64,
     /// What could have been sent with the tokens, bytes.
     pub(crate) allowed: f64,
-    /// Whether the source gave less than allowed.
-    pub(crate) starved: bool,
+    /// What the sources had too little of to use what was allowed, bytes.
+    pub(crate) starved: f64,
     /// Whether there was something to send.
     pub(crate) wanted: bool,
 }

@@ -132,7 +132,7 @@ impl World {
         if let Some(tracked) = self.vms.get_mut(&vm.id) {
             tracked.began = Some(self.now);
         }
-        if self.moves.is_empty() {
+        if !std::mem::replace(&mut self.flows, true) {
             self.events.push(self.now + STEP, Event::Flow);
         }
         self.moves.push(Move {
@@ -241,7 +241,8 @@ impl World {
                 index += 1;
             }
         }
-        if !self.moves.is_empty() {
+        self.flows = !self.moves.is_empty();
+        if self.flows {
             self.events.push(self.now + STEP, Event::Flow);
         }
     }
@@ -292,16 +293,20 @@ impl World {
             let mut weights: f64 =
                 flowing.iter().map(|index| f64::from(self.moves[*index].weight)).sum();
             let mut left = granted.min(nic);
+            let mut starved = 0.0;
             for index in flowing {
                 let one = &self.moves[index];
                 let part = left * f64::from(one.weight) / weights.max(1.0);
                 weights -= f64::from(one.weight);
                 let streams = f64::from(self.links[link].streams_for(part));
                 let reach = streams * self.links[link].ramped(one.ramp);
-                let rate = part.min(reach).min(one.remaining / seconds);
+                let most = part.min(reach);
+                let rate = most.min(one.remaining / seconds);
+                starved += (most - rate) * seconds;
                 left -= rate;
                 demands.push(Demand { index, rate, reach });
             }
+            self.hosts[host].carrier.meters.entry(id).or_default().starved += starved;
         }
         demands
     }
@@ -340,11 +345,9 @@ impl World {
             one.round_sent += bytes;
             one.ramp = self.links[link].grown(one.ramp, seconds);
             let (from, to) = (one.from, one.to);
-            let starved = one.remaining < 1.0;
             self.links[link].carried += bytes;
             let sender = self.hosts[from].carrier.meters.entry(id).or_default();
             sender.sent += bytes;
-            sender.starved |= starved;
             self.hosts[to].carrier.meters.entry(id).or_default().arrived += bytes;
         }
     }
@@ -511,7 +514,7 @@ fn measured(host: &mut Host, link: LinkId, seconds: f64) -> Option<LinkSample> {
         HeldBack::Idle
     } else if meter.sent >= meter.allowed * HELD_BACK_BELOW {
         HeldBack::Tokens
-    } else if meter.starved {
+    } else if meter.starved >= (meter.allowed - meter.sent) / 2.0 {
         HeldBack::Source
     } else {
         HeldBack::Link

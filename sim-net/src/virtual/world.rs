@@ -101,6 +101,8 @@ pub struct World {
     pub(crate) whole_since: Vec<Option<u64>>,
     pub(crate) network: Network,
     pub(crate) moves: Vec<Move>,
+    /// Whether the next step of the fluids is on its way.
+    pub(crate) flows: bool,
     pub(crate) vms: BTreeMap<VmId, Tracked>,
     pub(crate) paused: BTreeMap<VmId, u64>,
     pub(crate) touched: BTreeSet<VmId>,
@@ -174,6 +176,7 @@ impl World {
             links,
             network: Network::new(scenario.network, SplitMix::named(seed, "network").next()),
             moves: Vec::new(),
+            flows: false,
             vms: BTreeMap::new(),
             paused: BTreeMap::new(),
             touched: BTreeSet::new(),
