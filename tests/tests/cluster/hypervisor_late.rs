@@ -12,7 +12,7 @@ fn it_says_so_and_goes_on_when_it_comes() {
         world.cluster_mut().kill_node("b1")?;
         world.cluster_mut().kill_hypervisor("b1")?;
         world.cluster_mut().start_node("b1")?;
-        world.told("b1", "member", &["hypervisor", "does not answer", "waiting for it"]).await?;
+        world.told("b1", "failed", &["hypervisor", "does not answer", "waiting for it"]).await?;
         until("others see that it takes nothing", Duration::from_secs(20), async || {
             let status = world.status("a1").await?;
             let b1 = status.hosts.into_iter().find(|host| host.name == "b1");

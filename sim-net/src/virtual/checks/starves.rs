@@ -34,7 +34,7 @@ impl World {
                 *entry = (vm, self.now, begun);
             }
             let (_, since, before) = *entry;
-            let passed = begun - before;
+            let passed = begun.saturating_sub(before);
             if self.now > since + LONGEST && passed > PASSED && self.calm_or_faultless() {
                 let name = &self.vms[&vm].spec.name;
                 let what =
