@@ -41,7 +41,7 @@ impl std::error::Error for NoSuchModel {}
 type Named<B> = (&'static str, fn(Size) -> B);
 
 /// Token worlds: name, and what is searched in it.
-const TOKENS: [Named<tokens::Bounds>; 10] = [
+const TOKENS: [Named<tokens::Bounds>; 11] = [
     // One sender, one issuer, both restart, clocks of any speed within the drift.
     ("tokens-1x1", |size| {
         let mut bounds = tokens::Bounds::new(1, 1);
@@ -100,24 +100,35 @@ const TOKENS: [Named<tokens::Bounds>; 10] = [
     ("tokens-1x2-taken-over", |size| {
         let mut bounds = tokens::Bounds::new(1, 2);
         bounds.issuer_crashes = 1;
-        bounds.wants = size.of(0, 0, 1);
-        bounds.ticks = size.of(Some(4), Some(9), None);
+        bounds.wants = 0;
+        bounds.losses = size.of(Some(0), Some(4), Some(8));
         bounds
     }),
     // Two issuers that hear each other in one direction only.
     ("tokens-1x2-one-way", |size| {
         let mut bounds = tokens::Bounds::new(1, 2);
-        bounds.wants = size.of(0, 0, 1);
-        bounds.cuts = size.of(1, 2, 3);
+        bounds.wants = 0;
+        bounds.cuts = size.of(1, 2, 2);
         bounds.mutual_silence = 2;
-        bounds.ticks = size.of(Some(4), Some(7), None);
+        bounds.losses = size.of(Some(2), Some(4), None);
+        bounds
+    }),
+    // The same, and one of them restarts.
+    ("tokens-1x2-restarted-one-way", |size| {
+        let mut bounds = tokens::Bounds::new(1, 2);
+        (bounds.wants, bounds.issuer_crashes) = (0, 1);
+        bounds.cuts = size.of(1, 3, 3);
+        bounds.mutual_silence = 2;
+        bounds.losses = size.of(Some(0), Some(0), Some(2));
         bounds
     }),
     // Two of each.
     ("tokens-2x2", |size| {
         let mut bounds = tokens::Bounds::new(2, 2);
-        bounds.ticks = size.of(Some(1), Some(3), Some(4));
-        bounds.cuts = size.of(0, 0, 1);
+        bounds.losses = size.of(Some(0), Some(0), Some(1));
+        bounds.issuer_crashes = size.of(0, 1, 1);
+        bounds.sender_crashes = size.of(0, 0, 1);
+        bounds.cuts = size.of(0, 0, 3);
         bounds.mutual_silence = 2;
         bounds
     }),

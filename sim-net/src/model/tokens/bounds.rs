@@ -14,6 +14,9 @@ pub(super) const SLOW_STEP: Duration = Duration::from_millis(100);
 /// What a fast clock goes on by in one tick.
 pub(super) const FAST_STEP: Duration = Duration::from_millis(150);
 
+/// Ticks of a lease under [`Clocks::SteadyPair`].
+pub(super) const LEASE_TICKS: usize = 5;
+
 /// The world's size and how much may go wrong in it.
 #[derive(Debug, Clone)]
 pub struct Bounds {
@@ -26,6 +29,9 @@ pub struct Bounds {
     pub kept: usize,
     /// Ticks that are searched after the settled start; `None` searches until nothing new comes.
     pub ticks: Option<u8>,
+    /// Heartbeats that may miss one of their hearers, in all: not have arrived when the next one is
+    /// sent. `None`: any.
+    pub losses: Option<u8>,
     /// Sender daemons that die, in all.
     pub sender_crashes: u8,
     /// Issuer daemons that die, in all.
@@ -63,6 +69,7 @@ impl Bounds {
             issuers,
             kept: 1,
             ticks: None,
+            losses: None,
             sender_crashes: 0,
             issuer_crashes: 0,
             wants: 1,

@@ -88,6 +88,12 @@ impl Model for Tokens {
                 |_, state: &State| state.has_lapsed(),
             ));
         }
+        if issuers > 1 {
+            properties.push(Property::always(
+                "a slice changes hands only when the former issuer's leases have run out",
+                |_, state: &State| state.granted_too_early() == 0,
+            ));
+        }
         if senders > 1 && wants > 0 {
             properties.push(Property::sometimes(
                 "reached: two senders use the link",

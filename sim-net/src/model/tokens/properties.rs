@@ -37,6 +37,18 @@ impl State {
         tokens_in(twice)
     }
 
+    /// Tokens of slices that an issuer may grant while leases of another one, perhaps dead, may run.
+    pub(super) fn granted_too_early(&self) -> u16 {
+        let issuers = self.players[self.senders..].iter().enumerate();
+        let early = issuers.filter_map(|(index, player)| {
+            let mask = player.issuer.as_ref()?.mask();
+            let others = self.granted.iter().enumerate().filter(|(other, _)| *other != index);
+            let running = others.flat_map(|(_, granted)| granted).fold(0, |all, one| all | one);
+            Some(mask & running)
+        });
+        tokens_in(early.fold(0, |all, one| all | one))
+    }
+
     /// Tokens of an issuer that a sender's daemon goes by.
     fn used(sender: &Player, issuer: NodeId) -> u16 {
         let Some(holder) = &sender.holder else { return 0 };

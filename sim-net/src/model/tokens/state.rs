@@ -1,7 +1,7 @@
 //! One state of the token world, and what can happen in it.
 
 use super::{
-    bounds::{Bounds, FAST_STEP, SLOW_STEP},
+    bounds::{Bounds, FAST_STEP, LEASE_TICKS, SLOW_STEP},
     canonical::{Origin, Words, node_id},
     planted::Planted,
     player::{Player, Said},
@@ -91,6 +91,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, Hash)]
 pub(super) struct Budget {
     ticks: Option<u8>,
+    losses: Option<u8>,
     sender_crashes: u8,
     issuer_crashes: u8,
     wants: u8,
@@ -126,6 +127,9 @@ pub struct State {
     /// Between the issuers.
     directions: Vec<Direction>,
     pub(super) split: bool,
+    /// For each of several issuers, the slices that it granted in this tick, in the one before, and
+    /// so on, as long as a lease of then may still run.
+    pub(super) granted: Vec<[u64; LEASE_TICKS]>,
     budget: Budget,
     identity: u64,
 }
@@ -150,8 +154,13 @@ impl State {
                 .map(|(from, to)| Direction { from, to, cut: false, silent: 0 })
                 .collect(),
             split: false,
+            granted: vec![
+                [0; LEASE_TICKS];
+                if rules.bounds.issuers > 1 { rules.bounds.issuers } else { 0 }
+            ],
             budget: Budget {
                 ticks: None,
+                losses: None,
                 sender_crashes: rules.bounds.sender_crashes,
                 issuer_crashes: rules.bounds.issuer_crashes,
                 wants: rules.bounds.wants,
@@ -171,13 +180,30 @@ impl State {
             }
         }
         state.budget.ticks = rules.bounds.ticks;
+        state.budget.losses = rules.bounds.losses;
         state.identify(rules);
         state
     }
 
     /// Whether this state may be left by a tick.
-    fn ticks_left(&self) -> bool {
-        self.budget.ticks != Some(0)
+    fn may_tick(&self, rules: &Rules) -> bool {
+        let lost = self.budget.losses.is_some_and(|losses| losses < self.unheard(rules));
+        self.budget.ticks != Some(0) && !lost
+    }
+
+    /// Newest heartbeats of players that are up which others that are up have not heard, by pairs.
+    fn unheard(&self, rules: &Rules) -> u8 {
+        let all = 0..self.players.len();
+        let pairs = all.clone().flat_map(|to| all.clone().map(move |from| (to, from)));
+        let missed = pairs.filter(|(to, from)| {
+            let hearer = &self.players[*to];
+            let said = self.said[*from].last();
+            hearer.up
+                && self.players[*from].up
+                && self.listens(*to, *from, rules)
+                && said.is_some_and(|said| !hearer.knows(node_id(*from), said))
+        });
+        missed.count() as u8
     }
 
     /// All that can happen now.
@@ -199,7 +225,7 @@ impl State {
         }
         self.hand_on_actions(actions);
         self.fault_actions(actions);
-        if self.ticks_left() {
+        if self.may_tick(rules) {
             actions.push(Action::Tick);
         }
     }
@@ -315,11 +341,19 @@ impl State {
         if let Some(ticks) = &mut self.budget.ticks {
             *ticks -= 1;
         }
+        let unheard = self.unheard(rules);
+        if let Some(losses) = &mut self.budget.losses {
+            *losses -= unheard;
+        }
         for index in 0..self.players.len() {
             let step = if self.fast & (1 << index) == 0 { SLOW_STEP } else { FAST_STEP };
             self.player(index).pass(step, rules.config.lease);
         }
         self.pass_in_silence(rules.bounds.mutual_silence);
+        for granted in &mut self.granted {
+            granted.rotate_right(1);
+            granted[0] = 0;
+        }
         self.exchange(rules);
         for issuer in self.senders..self.players.len() {
             self.follow(issuer, rules);
@@ -407,9 +441,16 @@ impl State {
         let receivers: Vec<NodeId> = (self.senders..self.players.len()).map(node_id).collect();
         let targets = targets(self.senders, division);
         let player = self.player(index);
+        let version = player.issuer.as_ref().map(|issuer| issuer.table().version);
         rules.planted.before_following(player, &rules.config);
         player.follow(&receivers, &targets);
         rules.planted.after_following(player);
+        let table = player.issuer.as_ref().map(|issuer| issuer.table());
+        let made = table.filter(|table| Some(table.version) != version).map(|table| table.slices);
+        let first = self.senders;
+        if let (Some(mask), Some(granted)) = (made, self.granted.get_mut(index - first)) {
+            granted[0] |= mask;
+        }
     }
 
     fn hand_on(&mut self, from: usize, to: usize, rules: &Rules) {
@@ -497,7 +538,7 @@ impl State {
             words.write_u8(u8::MAX);
         }
         (&self.handed, &self.divisions, self.fast).hash(&mut words);
-        (&self.directions, self.split, self.budget).hash(&mut words);
+        (&self.directions, &self.granted, self.split, self.budget).hash(&mut words);
         let origin = Origin {
             clocks: self.players.iter().map(|player| player.now).collect(),
             numbers: self.players.iter().map(|player| player.number).collect(),
