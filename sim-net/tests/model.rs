@@ -26,7 +26,6 @@ fn a_handover_loses_nothing_and_doubles_nothing() {
 /// A destination that dies before its commit is durable, and then hears a source that answers a
 /// repeated `Reserved` with `SourceKept` although it gave the VM away, destroys the only copy.
 #[test]
-#[ignore = "broken in the shipped code: a stray Reserved is answered with SourceKept after SourceGone"]
 fn a_handover_survives_a_daemon_that_dies() {
     nothing_broken("handover-restarted");
 }

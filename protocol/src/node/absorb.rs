@@ -370,13 +370,10 @@ impl Node {
                 fx.send(from, Direct::Closed { id });
             }
             if let Direct::Reserved { answer: Ok(()), .. } = direct {
-                if id.incarnation == self.incarnation {
-                    fx.send(from, Direct::SourceKept { id });
-                } else {
-                    // A former life may have begun it, and have forgotten: the hypervisor knows.
-                    self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
-                    fx.out(Output::Look { vm: id.vm });
-                }
+                // It may be a late one of an attempt that succeeded, or a former life may have begun
+                // it and have forgotten: the hypervisor knows.
+                self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
+                fx.out(Output::Look { vm: id.vm });
             }
             return;
         };
