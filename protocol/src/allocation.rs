@@ -20,6 +20,9 @@ use crate::{
 /// Tokens with which the next VM starts while the last one finishes: enough to set up its
 /// connections and to fill them, little enough not to delay the one that finishes.
 const STARTER: u16 = 150;
+/// Tokens below which no further VM is started on what the others leave over: it would be under way
+/// all the longer for it, and the link gains less than a tenth.
+const WORTH_STARTING: u16 = 100;
 /// Tokens that a VM keeps for its switchover: its last pages fit the allowed downtime at the rate
 /// that it had, and half of that keeps them within twice the downtime at worst.
 const SWITCHING: u16 = 500;
@@ -61,20 +64,28 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
             Stage::Switching | Stage::Moving => LINK_TOKENS,
             Stage::Reserved | Stage::Queued => {
                 let floor = tokens_for(capacity, vm.floor).min(LINK_TOKENS);
-                if left < floor && !shares.is_empty() {
+                if left < floor.max(WORTH_STARTING) && !shares.is_empty() {
                     break;
                 }
                 LINK_TOKENS
             }
         };
-        let tokens = wanted.min(most(capacity, contender)).min(left);
+        let tokens = wanted.min(most(capacity, contender, &shares)).min(left);
+        if !matches!(vm.stage, Stage::Moving | Stage::Switching)
+            && tokens < WORTH_STARTING
+            && !shares.is_empty()
+        {
+            continue;
+        }
         left -= tokens;
         shares.push(Share { source: contender.source, vm: vm.vm, tokens });
     }
     // What nobody further down could use goes to the first that can.
-    for (share, contender) in shares.iter_mut().zip(order) {
-        if matches!(contender.vm.stage, Stage::Moving | Stage::Switching) {
-            let more = most(capacity, contender).saturating_sub(share.tokens).min(left);
+    for contender in order {
+        let under_way = matches!(contender.vm.stage, Stage::Moving | Stage::Switching);
+        let more = most(capacity, contender, &shares).min(left);
+        let mut shares = shares.iter_mut().filter(|_| under_way);
+        if let Some(share) = shares.find(|share| share.vm == contender.vm.vm) {
             share.tokens += more;
             left -= more;
         }
@@ -82,11 +93,26 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
     shares
 }
 
-/// The most tokens that its source's interface can make use of.
-fn most(capacity: BytesPerSec, contender: &Contender) -> u16 {
+/// How many VMs would be under way if `capacity` could be divided, between the moments in which one
+/// ends and the next begins.
+pub fn under_way(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]) -> usize {
+    let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
+    let lasting = order.iter().filter(|contender| match contender.vm.stage {
+        Stage::Switching => false,
+        Stage::Moving => !finishes_within(lead, capacity, contender),
+        Stage::Reserved | Stage::Queued => true,
+    });
+    allocate(capacity, round_trip, &lasting.copied().collect::<Vec<_>>()).len()
+}
+
+/// The most tokens that the interface of its source can make use of, besides what the others that leave
+/// the same host have.
+fn most(capacity: BytesPerSec, contender: &Contender, shares: &[Share]) -> u16 {
+    let same = shares.iter().filter(|share| share.source == contender.source);
+    let used = same.fold(0, |sum: u16, share| sum.saturating_add(share.tokens));
     match contender.vm.most {
         BytesPerSec(0) => LINK_TOKENS,
-        most => tokens_for(capacity, most),
+        most => tokens_for(capacity, most).saturating_sub(used),
     }
 }
 

@@ -6,6 +6,10 @@
 //! probes upward in growing steps; when clearly less arrived than tokens allowed, round after round,
 //! the link is full, and the estimate becomes the most that arrived in the last rounds: a windowed
 //! maximum, so that one hiccup of a sender or a receiver is not taken for the link.
+//!
+//! A *wide* probe is one that the VMs under way cannot follow, since their interfaces carry no more: it
+//! takes a further one. If it fails, that VM is under way for nothing, so failed wide probes are
+//! repeated ever more seldom, and a wide step is large enough to be worth a start.
 
 use core::time::Duration;
 
@@ -24,6 +28,12 @@ const FIRST_STEP_PERMILLE: u64 = 80;
 const LARGEST_STEP_PERMILLE: u64 = 1000;
 /// Pause between probes of a link that was found full.
 const PROBE_PAUSE: Duration = Duration::from_secs(2);
+/// Smallest wide step, thousandths: a VM that is started for it gets a third of the link.
+const WIDE_STEP_PERMILLE: u64 = 500;
+/// Pause after the first wide probe that failed; doubles with each further one.
+const WIDE_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between two wide probes.
+const WIDE_PAUSE_MOST: Duration = Duration::from_secs(480);
 /// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
 const SHORTEST_ROUND: Duration = Duration::from_millis(600);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
@@ -77,6 +87,10 @@ pub struct Capacity {
     samples: u64,
     round_ends: Instant,
     probe_from: Instant,
+    /// The estimate before the last wide probe, while what came of it is not known.
+    wide_probe: Option<BytesPerSec>,
+    wide_from: Instant,
+    wide_pause: Duration,
 }
 
 impl Capacity {
@@ -97,6 +111,9 @@ impl Capacity {
             samples: 0,
             round_ends: Instant::default(),
             probe_from: Instant::default(),
+            wide_probe: None,
+            wide_from: Instant::default(),
+            wide_pause: WIDE_PAUSE,
         }
     }
 
@@ -107,7 +124,11 @@ impl Capacity {
 
     /// What may be divided among the senders: the estimate less the reserve.
     pub fn usable(&self) -> BytesPerSec {
-        self.value.permille(1000 - u64::from(self.reserve_permille))
+        self.divided(self.value)
+    }
+
+    fn divided(&self, estimate: BytesPerSec) -> BytesPerSec {
+        estimate.permille(1000 - u64::from(self.reserve_permille))
     }
 
     /// What to tell the others.
@@ -129,14 +150,15 @@ impl Capacity {
         value.max(LEAST).min(self.ceiling.unwrap_or(BytesPerSec(u64::MAX / 2000)))
     }
 
-    /// The estimator's step: `arrived` is the sum over all receivers. Returns whether the estimate
-    /// changed.
+    /// The estimator's step: `arrived` is the sum over all receivers; `under_way` tells how many VMs
+    /// would be under way if so much could be divided. Returns whether the estimate changed.
     pub fn learn(
         &mut self,
         now: Instant,
         round_trip: Duration,
         arrived: BytesPerSec,
         senders: &[SenderReport],
+        under_way: impl Fn(BytesPerSec) -> usize,
     ) -> bool {
         let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
         // What a round's first third brings was sent before the last change acted.
@@ -181,7 +203,7 @@ impl Capacity {
             self.found_full(now)
         } else {
             self.full_rounds = 0;
-            followed && self.probe(now)
+            followed && self.probe(now, under_way)
         }
     }
 
@@ -201,16 +223,32 @@ impl Capacity {
             return false;
         }
         let best = BytesPerSec(self.recent.iter().copied().max().unwrap_or(0));
+        self.full_rounds = 0;
         self.step_permille = FIRST_STEP_PERMILLE;
         self.probe_from = now + PROBE_PAUSE;
+        if self.wide_probe.take().is_some_and(|before| best < before.permille(1100)) {
+            self.wide_from = now + self.wide_pause;
+            self.wide_pause = (self.wide_pause * 2).min(WIDE_PAUSE_MOST);
+        }
         self.set(best.min(self.value))
     }
 
-    fn probe(&mut self, now: Instant) -> bool {
+    /// Raises the estimate, which has been followed so far.
+    fn probe(&mut self, now: Instant, under_way: impl Fn(BytesPerSec) -> usize) -> bool {
         if now < self.probe_from {
             return false;
         }
-        let raised = self.value.permille(1000 + self.step_permille);
+        if self.wide_probe.take().is_some() {
+            self.wide_pause = WIDE_PAUSE;
+        }
+        let mut raised = self.value.permille(1000 + self.step_permille);
+        if under_way(self.divided(raised)) > under_way(self.usable()) {
+            if now < self.wide_from {
+                return false;
+            }
+            self.wide_probe = Some(self.value);
+            raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
+        }
         self.step_permille = (self.step_permille * 2).min(LARGEST_STEP_PERMILLE);
         self.set(raised)
     }
@@ -242,6 +280,7 @@ mod tests {
                 Duration::from_millis(40),
                 BytesPerSec(arrived),
                 &[sender],
+                |_| 1,
             );
         }
         from + rounds
@@ -256,6 +295,29 @@ mod tests {
         assert!((4_500_000..=5_500_000).contains(&capacity.value().0), "{capacity:?}");
         settle(&mut capacity, at, 14, 50_000_000);
         assert!((42_000_000..=60_000_000).contains(&capacity.value().0), "{capacity:?}");
+    }
+
+    #[test]
+    fn wide_probes_that_fail_become_seldom() {
+        // The link and the one sender's interface carry nearly the same.
+        let (line, nic) = (50_000_000, 52_000_000);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let mut beyond = [0_u32; 2];
+        for round in 0..200 {
+            let allowed = capacity.usable().0;
+            let arrived = allowed.min(line);
+            let held_back = if allowed > line { HeldBack::Link } else { HeldBack::Tokens };
+            let sent = BytesPerSec(arrived);
+            let sender = SenderReport { sent, held_back, tokens: 1000 };
+            let now = Instant(round * 700_000_000);
+            let one_more = |divided: BytesPerSec| 1 + usize::from(divided.0 > nic);
+            capacity.learn(now, Duration::from_millis(40), sent, &[sender], one_more);
+            let wide = capacity.usable().0 > nic;
+            beyond[usize::from(round >= 100)] += u32::from(wide);
+        }
+        assert!(beyond[0] > 0, "it is tried");
+        assert!(beyond[1] < 6, "and given up for long: {beyond:?}");
+        assert!((47_000_000..=55_500_000).contains(&capacity.value().0), "{capacity:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 pub(crate) mod step;
 
 use alloc::{collections::BTreeMap, string::String};
+use core::time::Duration;
 
 use crate::{
     ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
@@ -21,6 +22,12 @@ use crate::{
     time::Instant,
     vm::{Copy, Progress, RunState, Vm},
 };
+
+/// Time for the local part of a start: sockets and processes.
+const LOCAL_START: Duration = Duration::from_millis(500);
+/// Round trips until a stream has its full speed: three to open it, and eight doublings from TCP's
+/// first window of ten segments to some MiB.
+const RAMP_ROUND_TRIPS: u32 = 11;
 
 /// How far a departure is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -104,6 +111,8 @@ pub struct Departure {
     pub(crate) weight: u16,
     pub(crate) escalated: u8,
     pub(crate) escalated_at: Instant,
+    /// When the hypervisor was told to start.
+    pub(crate) began_at: Instant,
 }
 
 impl Departure {
@@ -135,6 +144,12 @@ impl Departure {
     /// Whether the migration was handed to the hypervisor.
     pub fn begun(&self) -> bool {
         !matches!(self.phase, Phase::Reading | Phase::Reserving { .. } | Phase::Reserved)
+    }
+
+    /// Whether its streams are still gaining speed, so that less flows than the link has room for.
+    pub(crate) fn gains_speed(&self, now: Instant, round_trip: Duration) -> bool {
+        self.phase == Phase::Moving
+            && now.since(self.began_at) < LOCAL_START + round_trip * RAMP_ROUND_TRIPS
     }
 
     /// Bytes still to be sent.

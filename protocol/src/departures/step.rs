@@ -115,6 +115,7 @@ impl Departure {
     /// Starts the migration: intent first, then action.
     pub(crate) fn begin(&mut self, now: Instant, start_ms: u64, fx: &mut Effects) {
         self.start_ms = start_ms;
+        self.began_at = now;
         self.phase = Phase::Beginning { since: now };
         self.persist(fx);
         if self.offline() {
@@ -550,5 +551,6 @@ pub(crate) fn restored(
         weight: 0,
         escalated: 0,
         escalated_at: now,
+        began_at: now,
     }
 }

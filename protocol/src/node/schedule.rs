@@ -5,14 +5,14 @@ use core::time::Duration;
 
 use super::Node;
 use crate::{
-    allocation::{Share, allocate},
+    allocation::{Share, allocate, under_way},
     capacity::SenderReport,
     departures::{Departure, Phase},
     effects::Effects,
     evacuation::State,
     ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
     membership::Liveness,
-    message::{Direct, Stage},
+    message::{Direct, HeldBack, Stage},
     order::{Contender, common_order},
     output::{NoticeKind, Output},
     planted::Bug,
@@ -152,6 +152,7 @@ impl Node {
             weight: 0,
             escalated: 0,
             escalated_at: now,
+            began_at: now,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -326,12 +327,14 @@ impl Node {
                 }
             }
             let round_trip = self.link_round_trip(now, link);
+            let order = self.order(now, link);
+            let under_way = |divided| under_way(divided, round_trip, &order);
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
             if !complete {
                 // Somebody who used the link is silent, perhaps because it is cut: what the others
                 // say is not the whole, and says nothing of what the link can carry.
                 capacity.start_round(now, round_trip);
-            } else if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders) {
+            } else if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders, under_way) {
                 let name = self.directory.link(link).map_or("", |entry| entry.name.as_str());
                 let estimate = capacity.value().0 / 125_000;
                 fx.notice(
@@ -341,6 +344,17 @@ impl Node {
                 fx.urgent();
             }
         }
+    }
+
+    /// What held this host back on a link, for the estimate. Streams that still gain speed send less
+    /// than they may, and that says nothing of the link.
+    pub(super) fn held_back(&self, now: Instant, link: LinkId, by: HeldBack) -> HeldBack {
+        let round_trip = self.link_round_trip(now, link);
+        let gains_speed = self
+            .departures
+            .all()
+            .any(|departure| departure.link == link && departure.gains_speed(now, round_trip));
+        if by == HeldBack::Link && gains_speed { HeldBack::Source } else { by }
     }
 
     /// As an issuer: grants down the common order.
