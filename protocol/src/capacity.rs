@@ -46,6 +46,12 @@ const FULL_PERMILLE: u64 = 900;
 const WHOLE_PERMILLE: u64 = 900;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
+/// Smallest part of the estimate that one cut leaves, thousandths: less than a tenth within two
+/// seconds is rather a hiccup of everyone at once, and from a sixteenth it is back after four rounds.
+const LEAST_CUT_PERMILLE: u64 = 63;
+/// Idleness after which an estimate that was cut is doubted: nobody tries a link that is taken to be
+/// slow, so nobody would learn that it is not.
+const DOUBTED_AFTER: Duration = Duration::from_secs(10);
 /// Rounds whose best arrival an estimate is cut to. With the shortest round a step in capacity has
 /// settled after two seconds; twice as many would miss five.
 const REMEMBERED_ROUNDS: usize = 3;
@@ -86,6 +92,10 @@ pub struct Capacity {
     tokens: u64,
     samples: u64,
     round_ends: Instant,
+    /// The most that was ever seen to arrive while tokens were the limit.
+    seen: BytesPerSec,
+    /// Since when nothing has been sent.
+    idle_since: Option<Instant>,
     probe_from: Instant,
     /// The estimate before the last wide probe, while what came of it is not known.
     wide_probe: Option<BytesPerSec>,
@@ -110,6 +120,8 @@ impl Capacity {
             tokens: 0,
             samples: 0,
             round_ends: Instant::default(),
+            seen: BytesPerSec(0),
+            idle_since: None,
             probe_from: Instant::default(),
             wide_probe: None,
             wide_from: Instant::default(),
@@ -195,6 +207,16 @@ impl Capacity {
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
+        if round.sent == 0 && round.arrived == 0 && senders.iter().all(|one| one.tokens == 0) {
+            let since = *self.idle_since.get_or_insert(now);
+            self.full_rounds = 0;
+            return now.since(since) >= DOUBTED_AFTER
+                && self.set(self.value.max(self.seen.permille(500)));
+        }
+        self.idle_since = None;
+        if followed {
+            self.seen = self.seen.max(BytesPerSec(round.arrived));
+        }
         if round.sent == 0 || !(held_back(HeldBack::Link) || held_back(HeldBack::Tokens)) {
             self.full_rounds = 0;
             false
@@ -223,6 +245,11 @@ impl Capacity {
             return false;
         }
         let best = BytesPerSec(self.recent.iter().copied().max().unwrap_or(0));
+        if best.0 == 0 {
+            // Nothing at all arrives: an outage, which says nothing of what the link carries.
+            return false;
+        }
+        let best = best.max(self.value.permille(LEAST_CUT_PERMILLE));
         self.full_rounds = 0;
         self.step_permille = FIRST_STEP_PERMILLE;
         self.probe_from = now + PROBE_PAUSE;
@@ -295,6 +322,22 @@ mod tests {
         assert!((4_500_000..=5_500_000).contains(&capacity.value().0), "{capacity:?}");
         settle(&mut capacity, at, 14, 50_000_000);
         assert!((42_000_000..=60_000_000).contains(&capacity.value().0), "{capacity:?}");
+    }
+
+    #[test]
+    fn an_outage_is_no_capacity_and_a_low_estimate_is_doubted_when_idle() {
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let at = settle(&mut capacity, 0, 10, 50_000_000);
+        let before = capacity.value();
+        let at = settle(&mut capacity, at, 20, 0);
+        assert_eq!(capacity.value(), before, "nothing arrives");
+        let at = settle(&mut capacity, at, 20, 100_000);
+        assert!(capacity.value().0 < 200_000, "{capacity:?}");
+        for round in at..at + 30 {
+            let now = Instant(round * 700_000_000);
+            capacity.learn(now, Duration::from_millis(40), BytesPerSec(0), &[], |_| 0);
+        }
+        assert!(capacity.value().0 > 20_000_000, "{capacity:?}");
     }
 
     #[test]
