@@ -8,6 +8,8 @@ pub mod daemon;
 pub mod demo;
 #[cfg(test)]
 mod documents;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod host_figures;
 pub mod identity;
 pub mod journal;

@@ -17,7 +17,8 @@ use crate::{
     vm::precopy_time,
 };
 
-/// Tokens with which the next VM starts while the last one finishes: enough to set up its
+/// Tokens of all, where one VM at a time has the link, with which the next VM starts while the last one
+/// finishes: enough to set up its
 /// connections and to fill them, little enough not to delay the one that finishes.
 const STARTER: u16 = 150;
 /// Tokens below which no further VM is started on what the others leave over: it would be under way
@@ -37,15 +38,25 @@ const SETUP_ROUND_TRIPS: u32 = 6;
 pub struct Share {
     /// The host that it leaves.
     pub source: NodeId,
+    /// The host that it goes to, once that is settled.
+    pub to: Option<NodeId>,
     /// The VM.
     pub vm: VmId,
     /// Tokens of the link.
     pub tokens: u16,
 }
 
-/// Divides a link among the VMs in `order`. `capacity` is what may be divided.
-pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]) -> Vec<Share> {
+/// Divides a link among the VMs in `order`, at least `width` of them if so many can start. `capacity`
+/// is what may be divided.
+pub fn allocate(
+    capacity: BytesPerSec,
+    width: u16,
+    round_trip: Duration,
+    order: &[Contender],
+) -> Vec<Share> {
     let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
+    let each = LINK_TOKENS.div_ceil(width.max(1));
+    let part = |tokens: u16| tokens.div_ceil(width.max(1));
     let mut left = LINK_TOKENS;
     let mut shares: Vec<Share> = Vec::new();
     for (index, contender) in order.iter().enumerate() {
@@ -54,31 +65,29 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
         }
         let vm = &contender.vm;
         let others_wait = index + 1 < order.len();
-        let wanted = match vm.stage {
-            Stage::Switching if others_wait => SWITCHING,
+        let all = most(capacity, contender, &shares).min(each).min(left);
+        let tokens = match vm.stage {
+            Stage::Switching if others_wait => all.min(part(SWITCHING)),
             Stage::Moving
-                if others_wait && finishes_within(lead, capacity.share(left), contender) =>
+                if others_wait && finishes_within(lead, capacity.share(all), contender) =>
             {
-                left.saturating_sub(STARTER).max(left / 2)
+                all.saturating_sub(part(STARTER)).max(all / 2)
             }
-            Stage::Switching | Stage::Moving => LINK_TOKENS,
+            Stage::Switching | Stage::Moving => all,
             Stage::Reserved | Stage::Queued => {
                 let floor = tokens_for(capacity, vm.floor).min(LINK_TOKENS);
-                if left < floor.max(WORTH_STARTING) && !shares.is_empty() {
+                if left < floor.max(part(WORTH_STARTING)) && !shares.is_empty() {
                     break;
                 }
-                LINK_TOKENS
+                // Its source is busy with another one: one further down may do better.
+                if all < part(WORTH_STARTING) && !shares.is_empty() {
+                    continue;
+                }
+                all
             }
         };
-        let tokens = wanted.min(most(capacity, contender, &shares)).min(left);
-        if !matches!(vm.stage, Stage::Moving | Stage::Switching)
-            && tokens < WORTH_STARTING
-            && !shares.is_empty()
-        {
-            continue;
-        }
         left -= tokens;
-        shares.push(Share { source: contender.source, vm: vm.vm, tokens });
+        shares.push(Share { source: contender.source, to: vm.to, vm: vm.vm, tokens });
     }
     // What nobody further down could use goes to the first that can.
     for contender in order {
@@ -95,25 +104,37 @@ pub fn allocate(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]
 
 /// How many VMs would be under way if `capacity` could be divided, between the moments in which one
 /// ends and the next begins.
-pub fn under_way(capacity: BytesPerSec, round_trip: Duration, order: &[Contender]) -> usize {
+pub fn under_way(
+    capacity: BytesPerSec,
+    width: u16,
+    round_trip: Duration,
+    order: &[Contender],
+) -> usize {
     let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
     let lasting = order.iter().filter(|contender| match contender.vm.stage {
         Stage::Switching => false,
         Stage::Moving => !finishes_within(lead, capacity, contender),
         Stage::Reserved | Stage::Queued => true,
     });
-    allocate(capacity, round_trip, &lasting.copied().collect::<Vec<_>>()).len()
+    allocate(capacity, width, round_trip, &lasting.copied().collect::<Vec<_>>()).len()
 }
 
-/// The most tokens that the interface of its source can make use of, besides what the others that leave
-/// the same host have.
+/// The most tokens that its streams can make use of, besides what it has, and the interfaces of its
+/// source and its destination, besides what all others through them have.
 fn most(capacity: BytesPerSec, contender: &Contender, shares: &[Share]) -> u16 {
-    let same = shares.iter().filter(|share| share.source == contender.source);
-    let used = same.fold(0, |sum: u16, share| sum.saturating_add(share.tokens));
-    match contender.vm.most {
+    let used = |mine: fn(&Share, &Contender) -> bool| {
+        let mine = shares.iter().filter(|share| mine(share, contender));
+        mine.fold(0, |sum: u16, share| sum.saturating_add(share.tokens))
+    };
+    let left = |most: BytesPerSec, used: u16| match most {
         BytesPerSec(0) => LINK_TOKENS,
         most => tokens_for(capacity, most).saturating_sub(used),
-    }
+    };
+    let by_streams = used(|share, contender| share.vm == contender.vm.vm);
+    let by_source = used(|share, contender| share.source == contender.source);
+    let by_destination = used(|share, contender| share.to.is_some() && share.to == contender.vm.to);
+    let by_interfaces = by_source.max(by_destination);
+    left(contender.vm.reach, by_streams).min(left(contender.vm.most, by_interfaces))
 }
 
 fn tokens_for(capacity: BytesPerSec, rate: BytesPerSec) -> u16 {
@@ -148,13 +169,16 @@ mod tests {
                 dirty_rate: 0,
                 floor: BytesPerSec(floor),
                 most: BytesPerSec(0),
+                reach: BytesPerSec(0),
                 to: None,
             },
+            source_bytes: bytes,
+            time_left: None,
         }
     }
 
     fn tokens(order: &[Contender]) -> Vec<u16> {
-        allocate(CAPACITY, Duration::from_millis(40), order).iter().map(|s| s.tokens).collect()
+        allocate(CAPACITY, 1, Duration::from_millis(40), order).iter().map(|s| s.tokens).collect()
     }
 
     #[test]

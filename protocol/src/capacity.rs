@@ -9,7 +9,8 @@
 //!
 //! A *wide* probe is one that the VMs under way cannot follow, since their interfaces carry no more: it
 //! takes a further one. If it fails, that VM is under way for nothing, so failed wide probes are
-//! repeated ever more seldom, and a wide step is large enough to be worth a start.
+//! repeated ever more seldom, and a wide step is large enough to be worth a start. A link that is full
+//! for several VMs is tried with one more by the same rule: [`crate::width`].
 
 use core::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::{
     message::{CapacityGossip, HeldBack},
     time::Instant,
     units::{BytesPerSec, LINK_TOKENS, scaled},
+    width::{Verdict, Width},
 };
 
 /// Never estimate less: gossip itself needs some of it.
@@ -30,10 +32,12 @@ const LARGEST_STEP_PERMILLE: u64 = 1000;
 const PROBE_PAUSE: Duration = Duration::from_secs(2);
 /// Smallest wide step, thousandths: a VM that is started for it gets a third of the link.
 const WIDE_STEP_PERMILLE: u64 = 500;
-/// Pause after the first wide probe that failed; doubles with each further one.
-const WIDE_PAUSE: Duration = Duration::from_secs(30);
-/// Longest pause between two wide probes.
-const WIDE_PAUSE_MOST: Duration = Duration::from_secs(480);
+/// Part of the estimate that must still arrive for a link that is found full to be tried with one VM
+/// more, thousandths: it is what it was, not another one.
+const SAME_PERMILLE: u64 = 750;
+/// Part of what arrived that an estimate is set to after a trial, thousandths: enough for all of it to
+/// be divided again.
+const ARRIVED_PERMILLE: u64 = 1050;
 /// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
 const SHORTEST_ROUND: Duration = Duration::from_millis(600);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
@@ -49,6 +53,9 @@ const ROUNDS_TO_CUT: u8 = 2;
 /// Smallest part of the estimate that one cut leaves, thousandths: less than a tenth within two
 /// seconds is rather a hiccup of everyone at once, and from a sixteenth it is back after four rounds.
 const LEAST_CUT_PERMILLE: u64 = 63;
+/// Part of the most that was ever seen to arrive below which an estimate rises on whatever those who
+/// send carry, thousandths.
+const SUNKEN_PERMILLE: u64 = 250;
 /// Idleness after which an estimate that was cut is doubted: nobody tries a link that is taken to be
 /// slow, so nobody would learn that it is not.
 const DOUBTED_AFTER: Duration = Duration::from_secs(10);
@@ -99,8 +106,7 @@ pub struct Capacity {
     probe_from: Instant,
     /// The estimate before the last wide probe, while what came of it is not known.
     wide_probe: Option<BytesPerSec>,
-    wide_from: Instant,
-    wide_pause: Duration,
+    width: Width,
 }
 
 impl Capacity {
@@ -124,8 +130,7 @@ impl Capacity {
             idle_since: None,
             probe_from: Instant::default(),
             wide_probe: None,
-            wide_from: Instant::default(),
-            wide_pause: WIDE_PAUSE,
+            width: Width::new(),
         }
     }
 
@@ -143,9 +148,14 @@ impl Capacity {
         estimate.permille(1000 - u64::from(self.reserve_permille))
     }
 
+    /// VMs among which the link is divided at least, as long as so many want it.
+    pub fn width(&self) -> u16 {
+        self.width.vms()
+    }
+
     /// What to tell the others.
     pub fn gossip(&self, link: crate::ids::LinkId) -> CapacityGossip {
-        CapacityGossip { link, capacity: self.value, epoch: self.epoch }
+        CapacityGossip { link, capacity: self.value, epoch: self.epoch, width: self.width.vms() }
     }
 
     /// Goes by another's estimate if it is newer. Returns whether it was.
@@ -154,6 +164,7 @@ impl Capacity {
         if newer {
             self.epoch = gossip.epoch;
             self.value = self.bounded(gossip.capacity);
+            self.width.adopt(gossip.width);
         }
         newer
     }
@@ -163,14 +174,14 @@ impl Capacity {
     }
 
     /// The estimator's step: `arrived` is the sum over all receivers; `under_way` tells how many VMs
-    /// would be under way if so much could be divided. Returns whether the estimate changed.
+    /// would be under way if so much could be divided among so many at least. Returns whether the estimate changed.
     pub fn learn(
         &mut self,
         now: Instant,
         round_trip: Duration,
         arrived: BytesPerSec,
         senders: &[SenderReport],
-        under_way: impl Fn(BytesPerSec) -> usize,
+        under_way: impl Fn(BytesPerSec, u16) -> usize,
     ) -> bool {
         let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
         // What a round's first third brings was sent before the last change acted.
@@ -200,11 +211,14 @@ impl Capacity {
             by.fold(0, |sum: u64, one| sum.saturating_add(one.sent.0)) > round.sent / 2
         };
         let allowed = scaled(self.usable().0, before.tokens.min(round.tokens), LINK_TOKENS.into());
-        // Senders that could not use all tokens say nothing of what more there is.
-        let whole = before.tokens.min(round.tokens) >= WHOLE_PERMILLE;
-        let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
         // What arrives lags behind what is sent: only what two rounds sent can be missed in this one.
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
+        // Senders that could not use all tokens say nothing of what more there is; but an estimate far
+        // below what the link once carried must not stay there because one of them is stuck.
+        let whole = before.tokens.min(round.tokens) >= WHOLE_PERMILLE;
+        let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
+        let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
+            || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
         if round.sent == 0 && round.arrived == 0 && senders.iter().all(|one| one.tokens == 0) {
@@ -214,6 +228,15 @@ impl Capacity {
                 && self.set(self.value.max(self.seen.permille(500)));
         }
         self.idle_since = None;
+        if self.width.on_trial() {
+            let best = self.recent[..2].iter().copied().max().unwrap_or(0);
+            (self.full_rounds, self.probe_from) = (0, now + PROBE_PAUSE);
+            return match self.width.judge(now, best) {
+                None => false,
+                Some(Verdict::Wider) => self.set(BytesPerSec(best).permille(ARRIVED_PERMILLE)),
+                Some(Verdict::Back(estimate)) => self.set(estimate),
+            };
+        }
         if followed {
             self.seen = self.seen.max(BytesPerSec(round.arrived));
         }
@@ -222,7 +245,7 @@ impl Capacity {
             false
         } else if short && (held_back(HeldBack::Link) || queueing) {
             // Tokens changing hands leave a gap in one round, hardly in two.
-            self.found_full(now)
+            self.found_full(now, round_trip, under_way)
         } else {
             self.full_rounds = 0;
             followed && self.probe(now, under_way)
@@ -238,7 +261,12 @@ impl Capacity {
         self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
     }
 
-    fn found_full(&mut self, now: Instant) -> bool {
+    fn found_full(
+        &mut self,
+        now: Instant,
+        round_trip: Duration,
+        under_way: impl Fn(BytesPerSec, u16) -> usize,
+    ) -> bool {
         self.full_rounds = self.full_rounds.saturating_add(1);
         let overshot = self.step_permille > FIRST_STEP_PERMILLE * 2;
         if !overshot && self.full_rounds < ROUNDS_TO_CUT {
@@ -254,23 +282,37 @@ impl Capacity {
         self.step_permille = FIRST_STEP_PERMILLE;
         self.probe_from = now + PROBE_PAUSE;
         if self.wide_probe.take().is_some_and(|before| best < before.permille(1100)) {
-            self.wide_from = now + self.wide_pause;
-            self.wide_pause = (self.wide_pause * 2).min(WIDE_PAUSE_MOST);
+            self.width.failed(now);
+        }
+        if best < self.value.permille(SAME_PERMILLE) {
+            self.width.forget();
+        } else if let Some(vms) = self.one_more(now, under_way) {
+            let tried = self.width.begin(now, round_trip, best, best.0, vms);
+            return self.set(tried);
         }
         self.set(best.min(self.value))
     }
 
+    /// How many VMs at a time to try on a link that is full for several, if there is one more.
+    fn one_more(&self, now: Instant, under_way: impl Fn(BytesPerSec, u16) -> usize) -> Option<u16> {
+        let vms = under_way(self.usable(), self.width.vms());
+        let more = u16::try_from(vms + 1).ok().filter(|_| vms > 1 && self.width.may_try(now))?;
+        let raised = BytesPerSec(scaled(self.usable().0, more.into(), u64::from(more) - 1));
+        (under_way(raised, more) > vms).then_some(more)
+    }
+
     /// Raises the estimate, which has been followed so far.
-    fn probe(&mut self, now: Instant, under_way: impl Fn(BytesPerSec) -> usize) -> bool {
+    fn probe(&mut self, now: Instant, under_way: impl Fn(BytesPerSec, u16) -> usize) -> bool {
         if now < self.probe_from {
             return false;
         }
         if self.wide_probe.take().is_some() {
-            self.wide_pause = WIDE_PAUSE;
+            self.width.succeeded();
         }
         let mut raised = self.value.permille(1000 + self.step_permille);
-        if under_way(self.divided(raised)) > under_way(self.usable()) {
-            if now < self.wide_from {
+        let vms = self.width.vms();
+        if under_way(self.divided(raised), vms) > under_way(self.usable(), vms) {
+            if !self.width.may_try(now) {
                 return false;
             }
             self.wide_probe = Some(self.value);
@@ -307,7 +349,7 @@ mod tests {
                 Duration::from_millis(40),
                 BytesPerSec(arrived),
                 &[sender],
-                |_| 1,
+                |_, _| 1,
             );
         }
         from + rounds
@@ -335,7 +377,7 @@ mod tests {
         assert!(capacity.value().0 < 200_000, "{capacity:?}");
         for round in at..at + 30 {
             let now = Instant(round * 700_000_000);
-            capacity.learn(now, Duration::from_millis(40), BytesPerSec(0), &[], |_| 0);
+            capacity.learn(now, Duration::from_millis(40), BytesPerSec(0), &[], |_, _| 0);
         }
         assert!(capacity.value().0 > 20_000_000, "{capacity:?}");
     }
@@ -353,7 +395,7 @@ mod tests {
             let sent = BytesPerSec(arrived);
             let sender = SenderReport { sent, held_back, tokens: 1000 };
             let now = Instant(round * 700_000_000);
-            let one_more = |divided: BytesPerSec| 1 + usize::from(divided.0 > nic);
+            let one_more = |divided: BytesPerSec, _| 1 + usize::from(divided.0 > nic);
             capacity.learn(now, Duration::from_millis(40), sent, &[sender], one_more);
             let wide = capacity.usable().0 > nic;
             beyond[usize::from(round >= 100)] += u32::from(wide);

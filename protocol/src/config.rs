@@ -37,10 +37,31 @@ pub struct Config {
     pub retry: Duration,
     /// Most moves that one source has under way at a time. Default 4.
     pub departures_at_once: usize,
+    /// Most nodes of a cluster in which each tells all others everything. Default 32. In a larger
+    /// one nodes speak only to those concerned, and the stewards of each site see the whole. Must be
+    /// the same on all nodes: it says who may issue tokens.
+    pub mesh: usize,
+    /// Stewards of each site of a larger cluster: the nodes that issue the tokens of the links that
+    /// lead there. Default 8. More survive the loss of more hosts, and cost gossip. Must be the same
+    /// on all nodes.
+    pub stewards: usize,
+    /// In a larger cluster, time between heartbeats of a node that waits for its turn, to the
+    /// stewards that give it. Default 2 s.
+    pub waiting_heartbeat: Duration,
+    /// In a larger cluster, time between heartbeats of a node that takes no part in anything, to the
+    /// stewards of its own site. Default 5 s.
+    pub distant_heartbeat: Duration,
+    /// In a larger cluster, shortest time between two divisions of a link. Default 100 ms. Shorter
+    /// reacts sooner and costs its stewards processor time.
+    pub division_spacing: Duration,
     /// Which bug is planted, for the checkers to find.
     #[cfg(feature = "planted")]
     pub planted: Planted,
 }
+
+/// Most nodes that [`Config::mesh`] may name: a heartbeat for all grows by up to 150 bytes for each of
+/// them (echo, entry of a table, confirmation), and has to fit a message.
+pub const LARGEST_MESH: usize = 256;
 
 impl Default for Config {
     fn default() -> Self {
@@ -56,6 +77,11 @@ impl Default for Config {
             resend: Duration::from_millis(400),
             retry: Duration::from_secs(1),
             departures_at_once: 4,
+            mesh: 32,
+            stewards: 8,
+            waiting_heartbeat: Duration::from_secs(2),
+            distant_heartbeat: Duration::from_secs(5),
+            division_spacing: Duration::from_millis(100),
             #[cfg(feature = "planted")]
             planted: Planted::default(),
         }
@@ -95,6 +121,24 @@ impl Config {
         if self.dead_after < self.heartbeat * 3 {
             return Err(
                 "dead_after must be at least three heartbeats, or every lost message is a death",
+            );
+        }
+        if self.mesh > LARGEST_MESH {
+            return Err("mesh must be at most 256 nodes, or heartbeats would not fit a message");
+        }
+        if self.stewards == 0 || self.stewards > 64 {
+            return Err("stewards must be 1 to 64: without one nobody issues tokens");
+        }
+        if self.waiting_heartbeat < self.heartbeat
+            || self.distant_heartbeat < self.waiting_heartbeat
+        {
+            return Err(
+                "waiting_heartbeat must not be shorter than heartbeat, nor longer than distant_heartbeat",
+            );
+        }
+        if self.waiting_heartbeat > Duration::from_secs(3) {
+            return Err(
+                "waiting_heartbeat must be at most 3 s, or the dead are given tokens for too long",
             );
         }
         if self.suspect_after > self.dead_after {

@@ -21,6 +21,8 @@ use crate::{
 const REMEMBERED: usize = 64;
 /// Most evacuations in one heartbeat.
 const GOSSIPED: usize = 8;
+/// Most hosts that one evacuation may name, so that a heartbeat with several records fits a message.
+const NAMED: usize = 200;
 /// How long something new is told in every heartbeat.
 const NEWS_FOR: Duration = Duration::from_secs(5);
 
@@ -189,6 +191,17 @@ impl Evacuations {
             .collect()
     }
 
+    /// Records of what is new, newest first.
+    pub fn news(&self, now: Instant) -> Vec<Record> {
+        let mut news: Vec<&Known> =
+            self.known.values().filter(|known| now.since(known.changed_at) < NEWS_FOR).collect();
+        news.sort_by_key(|known| core::cmp::Reverse(known.changed_at));
+        news.truncate(GOSSIPED / 2);
+        news.into_iter()
+            .map(|known| Record { age_ms: milliseconds(known.age(now)), ..known.record.clone() })
+            .collect()
+    }
+
     /// Why an evacuation with these terms makes no sense here and now; empty if it does.
     pub fn refusals(
         directory: &Directory,
@@ -222,6 +235,12 @@ impl Evacuations {
                     directory.site_name(site)
                 ));
             }
+        }
+        if from_hosts.len() > NAMED {
+            reasons.push(alloc::format!(
+                "{} hosts are named, and {NAMED} is the most: name their site instead, or evacuate some after the others",
+                from_hosts.len()
+            ));
         }
         if deadline_ms == Some(0) {
             reasons.push("the deadline is already past".into());

@@ -123,6 +123,16 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
+impl VmId {
+    /// A word of all its bytes, for hashing.
+    pub(crate) fn spread(self) -> u64 {
+        let (left, right) = self.0.split_at(8);
+        let word =
+            |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+        mixed(word(left), word(right))
+    }
+}
+
 /// A well-mixed hash of two words (SplitMix64's finalizer), for rendezvous hashing.
 pub(crate) fn mixed(left: u64, right: u64) -> u64 {
     let mut word = left.wrapping_add(right.wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -25,6 +25,7 @@ extern crate alloc;
 
 pub mod allocation;
 pub mod arrivals;
+pub(crate) mod audience;
 pub mod capacity;
 pub mod command;
 pub mod config;
@@ -47,6 +48,7 @@ pub mod tokens;
 pub mod units;
 pub mod view;
 pub mod vm;
+pub(crate) mod width;
 pub mod wire;
 
 pub use config::Config;

@@ -5,7 +5,11 @@
 //! - *fresh echo*: [`Membership::fresh_echo`] holds only while the peer cannot yet have declared this
 //!   node dead. The right to issue tokens rests on it (see [`crate::tokens::issuer`]).
 
-use alloc::{collections::BTreeMap, collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
+    sync::Arc,
+    vec::Vec,
+};
 use core::time::Duration;
 
 use crate::{
@@ -14,6 +18,13 @@ use crate::{
     message::{Echo, Heartbeat},
     time::{Instant, nanoseconds},
 };
+
+/// Of one that speaks every so often: intervals of silence after which it is suspected.
+const SUSPECTED_AFTER: u32 = 2;
+/// Of one that speaks every so often: intervals of silence after which it counts as dead.
+const DEAD_AFTER: u32 = 3;
+/// How late a message may be besides.
+const LATE: Duration = Duration::from_millis(500);
 
 /// How a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +45,7 @@ pub enum Liveness {
 #[derive(Debug, Clone, Hash)]
 pub struct Peer {
     /// Its newest heartbeat.
-    pub heartbeat: Heartbeat,
+    pub heartbeat: Arc<Heartbeat>,
     /// When that was heard.
     pub heard_at: Instant,
     /// Since when it has been alive without a break.
@@ -48,6 +59,17 @@ pub struct Peer {
     pub echo_sent_at: Option<Instant>,
     /// Smoothed round-trip time.
     pub round_trip: Option<Duration>,
+    /// Silence after which it is suspected: longer for one that has said to speak more rarely.
+    suspect_after: Duration,
+    /// Silence after which it counts as dead.
+    dead_after: Duration,
+}
+
+impl Peer {
+    /// After which moments it is suspected, and counts as dead, if it stays silent.
+    fn thresholds(&self) -> [Instant; 2] {
+        [self.heard_at + self.suspect_after, self.heard_at + self.dead_after]
+    }
 }
 
 /// Why a heartbeat changed nothing.
@@ -69,6 +91,8 @@ pub struct Membership {
     suspect_after: Duration,
     keep_sent: Duration,
     peers: BTreeMap<NodeId, Peer>,
+    /// When each peer becomes suspected, and when it counts as dead, if it stays silent.
+    thresholds: BTreeSet<(Instant, NodeId)>,
     sent: VecDeque<(u64, Instant)>,
 }
 
@@ -83,6 +107,7 @@ impl Membership {
             suspect_after: config.suspect_after,
             keep_sent: config.dead_after + config.lease,
             peers: BTreeMap::new(),
+            thresholds: BTreeSet::new(),
             sent: VecDeque::new(),
         }
     }
@@ -101,12 +126,34 @@ impl Membership {
         Some(self.sent[index].1)
     }
 
-    /// Takes in a peer's heartbeat.
+    /// Takes in a peer's heartbeat that came as everyone gets it.
     ///
     /// # Errors
     /// [`Stale`], with nothing changed.
-    pub fn heard(&mut self, now: Instant, from: NodeId, heartbeat: Heartbeat) -> Result<(), Stale> {
-        if let Some(peer) = self.peers.get(&from) {
+    pub fn heard(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        heartbeat: impl Into<Arc<Heartbeat>>,
+    ) -> Result<(), Stale> {
+        self.heard_every(now, from, heartbeat, Duration::ZERO)
+    }
+
+    /// Takes in a heartbeat of a peer that will speak again within `every`. Its silence is borne for
+    /// longer than that of others, never for less.
+    ///
+    /// # Errors
+    /// [`Stale`], with nothing changed.
+    pub fn heard_every(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        heartbeat: impl Into<Arc<Heartbeat>>,
+        every: Duration,
+    ) -> Result<(), Stale> {
+        let heartbeat = heartbeat.into();
+        let known = self.peers.get(&from);
+        if let Some(peer) = known {
             if heartbeat.incarnation < peer.heartbeat.incarnation {
                 return Err(Stale::FormerLife);
             }
@@ -121,36 +168,57 @@ impl Membership {
             .iter()
             .find(|echo| echo.node == self.me && echo.incarnation == self.incarnation)
             .copied();
-        let continues = self.peers.get(&from).is_some_and(|peer| {
-            peer.heartbeat.incarnation == heartbeat.incarnation
-                && now.since(peer.heard_at) <= self.dead_after
-        });
-        let known = self.peers.remove(&from);
-        let life = known.as_ref().map(|peer| peer.heartbeat.incarnation);
-        let revived = life == Some(heartbeat.incarnation);
-        let before = known.filter(|_| continues);
-        let mut peer = before.unwrap_or(Peer {
-            heartbeat: heartbeat.clone(),
+        let echoed = echo.and_then(|echo| Some((echo, self.sent_at(echo.number)?)));
+        let revived = known.is_some_and(|peer| peer.heartbeat.incarnation == heartbeat.incarnation);
+        let continues =
+            known.is_some_and(|peer| revived && now.since(peer.heard_at) <= peer.dead_after);
+        let rarely = |intervals: u32| match every {
+            Duration::ZERO => Duration::ZERO,
+            every => every * intervals + LATE,
+        };
+        let suspect_after = self.suspect_after.max(rarely(SUSPECTED_AFTER));
+        let dead_after = self.dead_after.max(rarely(DEAD_AFTER));
+        let begun_anew = |heartbeat| Peer {
+            heartbeat,
             heard_at: now,
             alive_since: now,
             revived,
             echoed_since: None,
             echo_sent_at: None,
             round_trip: None,
-        });
-        peer.heard_at = now;
-        peer.heartbeat = heartbeat;
-        if let Some(sent_at) = echo.and_then(|echo| self.sent_at(echo.number)) {
+            suspect_after,
+            dead_after,
+        };
+        let former = known.map(Peer::thresholds);
+        for at in former.into_iter().flatten() {
+            self.thresholds.remove(&(at, from));
+        }
+        let peer = match self.peers.entry(from) {
+            Entry::Occupied(known) => {
+                let peer = known.into_mut();
+                if continues {
+                    peer.heartbeat = heartbeat;
+                    peer.heard_at = now;
+                    (peer.suspect_after, peer.dead_after) = (suspect_after, dead_after);
+                } else {
+                    *peer = begun_anew(heartbeat);
+                }
+                peer
+            }
+            Entry::Vacant(new) => new.insert(begun_anew(heartbeat)),
+        };
+        if let Some((echo, sent_at)) = echoed {
             if sent_at >= peer.alive_since {
                 peer.echoed_since.get_or_insert(now);
             }
             peer.echo_sent_at = peer.echo_sent_at.max(Some(sent_at));
-            let held = Duration::from_micros(echo.map_or(0, |echo| echo.held_us));
+            let held = Duration::from_micros(echo.held_us);
             let sample = now.since(sent_at).saturating_sub(held);
             peer.round_trip =
                 Some(peer.round_trip.map_or(sample, |smooth| (smooth * 7 + sample) / 8));
         }
-        self.peers.insert(from, peer);
+        let thresholds = peer.thresholds();
+        self.thresholds.extend(thresholds.map(|at| (at, from)));
         Ok(())
     }
 
@@ -159,13 +227,17 @@ impl Membership {
         if node == self.me {
             return Liveness::Alive;
         }
-        let Some(peer) = self.peers.get(&node) else { return Liveness::Unseen };
+        self.peers.get(&node).map_or(Liveness::Unseen, |peer| self.liveness_of(now, peer))
+    }
+
+    /// How a peer that was heard stands now.
+    pub fn liveness_of(&self, now: Instant, peer: &Peer) -> Liveness {
         let silence = now.since(peer.heard_at);
         if peer.heartbeat.leaving {
             Liveness::Left
-        } else if silence > self.dead_after {
+        } else if silence > peer.dead_after {
             Liveness::Dead
-        } else if silence > self.suspect_after {
+        } else if silence > peer.suspect_after {
             Liveness::Suspected
         } else {
             Liveness::Alive
@@ -174,7 +246,7 @@ impl Membership {
 
     /// Whether a peer is counted on: alive or merely suspected.
     pub fn is_up(&self, now: Instant, node: NodeId) -> bool {
-        matches!(self.liveness(now, node), Liveness::Alive | Liveness::Suspected)
+        is_up(self.liveness(now, node))
     }
 
     /// A peer, if it was ever heard.
@@ -186,7 +258,7 @@ impl Membership {
     pub fn up(&self, now: Instant) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.peers
             .iter()
-            .filter(move |(node, _)| self.is_up(now, **node))
+            .filter(move |(_, peer)| is_up(self.liveness_of(now, peer)))
             .map(|(node, peer)| (*node, peer))
     }
 
@@ -208,30 +280,43 @@ impl Membership {
     /// Until when a peer that is up cannot have declared us dead: counted from the sending of what it
     /// echoed, or from when it came up. `None` if it is not up.
     pub fn vouched_until(&self, now: Instant, node: NodeId) -> Option<Instant> {
-        let peer = self.peers.get(&node).filter(|_| self.is_up(now, node))?;
-        let vouched_at = peer.alive_since.max(peer.echo_sent_at.unwrap_or_default());
-        Some(vouched_at + self.vouched_for)
+        let peer = self.peers.get(&node).filter(|peer| is_up(self.liveness_of(now, peer)))?;
+        Some(self.vouched_by(peer))
     }
 
-    /// Echoes for our next heartbeat: of all peers that are up.
+    /// Until when a peer that is up cannot have declared us dead.
+    pub fn vouched_by(&self, peer: &Peer) -> Instant {
+        peer.alive_since.max(peer.echo_sent_at.unwrap_or_default()) + self.vouched_for
+    }
+
+    /// Echoes for our next heartbeat to all: of all peers that are up.
     pub fn echoes(&self, now: Instant) -> Vec<Echo> {
-        self.up(now)
-            .map(|(node, peer)| Echo {
-                node,
-                incarnation: peer.heartbeat.incarnation,
-                number: peer.heartbeat.number,
-                held_us: nanoseconds(now.since(peer.heard_at)) / 1000,
-            })
-            .collect()
+        self.up(now).map(|(node, peer)| echo(now, node, peer)).collect()
+    }
+
+    /// The echo for a heartbeat to one peer, if that is up: nobody else has a use for it.
+    pub fn echo_for(&self, now: Instant, node: NodeId) -> Option<Echo> {
+        let peer = self.peers.get(&node).filter(|peer| is_up(self.liveness_of(now, peer)))?;
+        Some(echo(now, node, peer))
     }
 
     /// When the next peer becomes suspected or dead if it stays silent.
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
-        self.peers
-            .values()
-            .flat_map(|peer| [peer.heard_at + self.suspect_after, peer.heard_at + self.dead_after])
-            .map(|at| at + Duration::from_nanos(1))
-            .filter(|at| *at > now)
-            .min()
+        // What is past has been dealt with: it goes when its peer is heard again.
+        let next = self.thresholds.range((now, NodeId(0))..).next();
+        next.map(|(at, _)| *at + Duration::from_nanos(1))
     }
+}
+
+fn echo(now: Instant, node: NodeId, peer: &Peer) -> Echo {
+    Echo {
+        node,
+        incarnation: peer.heartbeat.incarnation,
+        number: peer.heartbeat.number,
+        held_us: nanoseconds(now.since(peer.heard_at)) / 1000,
+    }
+}
+
+fn is_up(liveness: Liveness) -> bool {
+    matches!(liveness, Liveness::Alive | Liveness::Suspected)
 }

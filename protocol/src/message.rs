@@ -24,6 +24,47 @@ pub enum Message {
     Inventory(Inventory),
     /// For one.
     Direct(Direct),
+    /// For one, in place of the heartbeat for all, in a large cluster.
+    Addressed(Addressed),
+}
+
+/// A heartbeat of which everything that does not concern its receiver is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Addressed {
+    /// What is left. Its number is one of the speaker's life, whoever it is for.
+    pub heartbeat: Heartbeat,
+    /// The next one to this receiver follows within this time, in milliseconds; 0 if none does.
+    pub every_ms: u32,
+    /// How often the speaker wants to be spoken to, in milliseconds; 0 if it does not care. Not the
+    /// same as `every_ms`: it may speak more often because the receiver wants that.
+    pub wanted_ms: u32,
+    /// What the estimator of a link advises its receiver.
+    pub advice: Vec<Advice>,
+}
+
+/// What a sender of a large cluster is to do next on a link: it does not know the whole order, but
+/// the link's estimator does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Advice {
+    /// The link.
+    pub link: LinkId,
+    /// The receiver's VMs that have a share, with their tokens of the whole link, in order.
+    pub shares: Vec<(VmId, u16)>,
+    /// Its VMs for which room is to be set aside early.
+    pub ahead: Vec<VmId>,
+    /// The first VM in the whole order that does not move yet, if it is the receiver's.
+    pub first_waiting: Option<VmId>,
+    /// Hosts that are likely to have room.
+    pub rooms: Vec<Room>,
+}
+
+/// A host that takes arrivals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Room {
+    /// The host.
+    pub node: NodeId,
+    /// Its free memory, bytes.
+    pub memory_free: u64,
 }
 
 /// What every node says of itself, about twice a second.
@@ -167,8 +208,11 @@ pub struct HeadVm {
     pub dirty_rate: u64,
     /// The rate below which it must not start, bytes per second.
     pub floor: BytesPerSec,
-    /// The most that its source can send, bytes per second; zero if unknown.
+    /// The most that the interfaces of its source and, once that is settled, its destination carry,
+    /// bytes per second; zero if unknown.
     pub most: BytesPerSec,
+    /// The most that one move's streams reach over the link, bytes per second; zero if unknown.
+    pub reach: BytesPerSec,
     /// Where it goes, once that is settled.
     pub to: Option<NodeId>,
 }
@@ -182,6 +226,8 @@ pub struct CapacityGossip {
     pub capacity: BytesPerSec,
     /// Higher is newer. Ties go to the higher estimate.
     pub epoch: u64,
+    /// VMs among which the link is divided at least, as long as so many want it.
+    pub width: u16,
 }
 
 /// All VMs of a host, in one of several parts.

@@ -1,10 +1,17 @@
 //! The one order of all VMs that want the link, computed identically everywhere from gossip.
 //!
-//! What is under way comes first (nothing is paused half way), nearest to its end first; then
-//! priority class; then weight over predicted time, largest first (Smith's rule), which with equal
-//! weights is the shortest first; ties by VM id.
+//! What is under way comes first (nothing is paused half way), nearest to its end first. Of those
+//! that wait:
+//! 1. those that can still make their deadline, before the rest: in each priority class, highest
+//!    first, the largest set that can (Moore 1968), in order of their deadlines;
+//! 2. priority class;
+//! 3. those that would outlast everything else if they waited longer: a VM whose streams or whose
+//!    source's interface are slower than the link, or one of a host whose whole queue is, longest
+//!    first, so that the end does not wait for it;
+//! 4. weight over predicted time, largest first (Smith 1956), which with equal weights is the
+//!    shortest first; ties by VM id.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
 
 use crate::{
@@ -14,33 +21,192 @@ use crate::{
     vm::precopy_time,
 };
 
-/// A VM and the host that it leaves.
+/// Part of the time that all together still take from which on a VM or a host that would take as long
+/// alone must not wait any longer, thousandths: less than the whole, since it will not have its best
+/// rate all the time.
+const CRITICAL_PERMILLE: u32 = 850;
+
+/// A VM, and what is known of the host that it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contender {
     /// The host.
     pub source: NodeId,
     /// The VM.
     pub vm: HeadVm,
+    /// Bytes that the host has still to send, of all its VMs.
+    pub source_bytes: u64,
+    /// What is left until the evacuation's deadline or the end of the host's power, whichever is
+    /// first. `None` without either, and once it is past.
+    pub time_left: Option<Duration>,
 }
 
-/// Sorts the VMs that want `link` into the common order.
+impl Contender {
+    /// The rate that it reaches alone on a link of this capacity.
+    fn best_rate(&self, capacity: BytesPerSec) -> BytesPerSec {
+        let known = [self.vm.most, self.vm.reach].into_iter().filter(|rate| rate.0 > 0);
+        known.fold(capacity, BytesPerSec::min)
+    }
+
+    /// How long it takes alone.
+    fn alone(&self, capacity: BytesPerSec) -> Duration {
+        precopy_time(self.vm.bytes, self.best_rate(capacity).0, self.vm.dirty_rate)
+    }
+
+    fn waits(&self) -> bool {
+        matches!(self.vm.stage, Stage::Queued | Stage::Reserved)
+    }
+
+    /// Whether it, or its host, would be the last one even if it began now.
+    fn is_critical(&self, capacity: BytesPerSec, remaining: u64) -> bool {
+        let all = capacity.time_for(remaining) * CRITICAL_PERMILLE / 1000;
+        let slow = self.best_rate(capacity) < capacity;
+        slow && (self.alone(capacity) >= all
+            || self.best_rate(capacity).time_for(self.source_bytes) >= all)
+    }
+}
+
+/// Sorts the VMs that want `link` into the common order. `remaining`: bytes that all hosts together
+/// have still to send.
 pub fn common_order(
     link: LinkId,
     capacity: BytesPerSec,
+    remaining: u64,
     all: impl Iterator<Item = Contender>,
 ) -> Vec<Contender> {
     let mut order: Vec<Contender> = all.filter(|contender| contender.vm.link == link).collect();
-    order.sort_by_cached_key(|contender| key(capacity, &contender.vm));
+    let late = late(capacity, &order);
+    order.sort_by_cached_key(|contender| key(capacity, remaining, &late, contender));
     order
 }
 
-type Key = (u8, Reverse<u8>, Duration, VmId);
+/// VMs that wait and cannot all make their deadlines: in each class, highest first, the longest of
+/// those that do not fit are left out until the rest does.
+pub fn late(capacity: BytesPerSec, all: &[Contender]) -> BTreeSet<VmId> {
+    let mut late = BTreeSet::new();
+    let mut waiting: Vec<&Contender> =
+        all.iter().filter(|one| one.waits() && one.time_left.is_some()).collect();
+    if waiting.is_empty() {
+        return late;
+    }
+    waiting.sort_by_key(|one| (Reverse(one.vm.priority), one.time_left, one.vm.vm));
+    let time = |one: &Contender| precopy_time(one.vm.bytes, capacity.0, one.vm.dirty_rate);
+    let mut at: Duration = all.iter().filter(|one| !one.waits()).map(time).sum();
+    let mut class: Vec<(Duration, VmId)> = Vec::new();
+    let mut priority = None;
+    for one in waiting {
+        if priority.replace(one.vm.priority) != Some(one.vm.priority) {
+            class.clear();
+        }
+        let alone = one.alone(capacity);
+        at += time(one);
+        class.push((time(one), one.vm.vm));
+        let too_slow = one.time_left.is_some_and(|left| alone > left);
+        if too_slow {
+            let (took, vm) = class.pop().expect("just pushed");
+            at -= took;
+            late.insert(vm);
+        } else if one.time_left.is_some_and(|left| at > left) {
+            let longest = class.iter().enumerate().max_by_key(|(_, one)| **one);
+            let (took, vm) = class.remove(longest.map_or(0, |(index, _)| index));
+            at -= took;
+            late.insert(vm);
+        }
+    }
+    late
+}
 
-fn key(capacity: BytesPerSec, vm: &HeadVm) -> Key {
+type Key = (u8, bool, Reverse<u8>, Duration, Reverse<Option<Duration>>, Duration, VmId);
+
+fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: &Contender) -> Key {
+    let vm = &contender.vm;
     let rank = match vm.stage {
         Stage::Switching => 0,
         Stage::Moving => 1,
         Stage::Reserved | Stage::Queued => 2,
     };
-    (rank, Reverse(vm.priority), precopy_time(vm.bytes, capacity.0, vm.dirty_rate), vm.vm)
+    let late = late.contains(&vm.vm);
+    let waits = contender.waits();
+    let before = contender.time_left.filter(|_| waits && !late).unwrap_or(Duration::MAX);
+    let critical =
+        (waits && contender.is_critical(capacity, remaining)).then(|| contender.alone(capacity));
+    let time = precopy_time(vm.bytes, capacity.0, vm.dirty_rate);
+    (rank, late, Reverse(vm.priority), before, Reverse(critical), time, vm.vm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::EvacuationId;
+
+    const CAPACITY: BytesPerSec = BytesPerSec(100_000_000);
+
+    fn contender(number: u8, seconds: u64, priority: u8, left: Option<u64>) -> Contender {
+        Contender {
+            source: NodeId(number.into()),
+            vm: HeadVm {
+                vm: VmId([number; 16]),
+                evacuation: EvacuationId(1),
+                link: LinkId(1),
+                stage: Stage::Queued,
+                priority,
+                bytes: CAPACITY.0 * seconds,
+                dirty_rate: 0,
+                floor: BytesPerSec(0),
+                most: BytesPerSec(0),
+                reach: BytesPerSec(0),
+                to: None,
+            },
+            source_bytes: CAPACITY.0 * seconds,
+            time_left: left.map(Duration::from_secs),
+        }
+    }
+
+    fn numbers(all: &[Contender]) -> Vec<u8> {
+        let remaining = all.iter().map(|one| one.vm.bytes).sum();
+        let order = common_order(LinkId(1), CAPACITY, remaining, all.iter().copied());
+        order.iter().map(|one| one.vm.vm.0[0]).collect()
+    }
+
+    #[test]
+    fn without_deadlines_the_shortest_of_the_highest_class_is_first() {
+        let all = [
+            contender(1, 9, 50, None),
+            contender(2, 3, 50, None),
+            contender(3, 20, 90, None),
+            contender(4, 5, 50, None),
+        ];
+        assert_eq!(numbers(&all), [3, 2, 4, 1]);
+    }
+
+    #[test]
+    fn what_can_make_the_deadline_goes_before_what_cannot() {
+        let left = Some(10);
+        let all = [
+            contender(1, 20, 90, left),
+            contender(2, 4, 50, left),
+            contender(3, 5, 50, left),
+            contender(4, 6, 50, left),
+        ];
+        // The first takes longer than there is; of the others two fit.
+        assert_eq!(numbers(&all), [2, 3, 1, 4]);
+    }
+
+    #[test]
+    fn the_host_whose_power_ends_first_goes_first() {
+        let all = [contender(1, 2, 50, None), contender(2, 5, 50, Some(30))];
+        assert_eq!(numbers(&all), [2, 1]);
+    }
+
+    #[test]
+    fn what_would_outlast_the_rest_does_not_wait() {
+        let mut slow = contender(1, 6, 50, None);
+        slow.vm.reach = BytesPerSec(CAPACITY.0 / 3);
+        let all = [slow, contender(2, 4, 50, None), contender(3, 5, 50, None)];
+        assert_eq!(numbers(&all), [1, 2, 3]);
+        let more: Vec<u8> = (2..12).collect();
+        let all: Vec<Contender> = core::iter::once(slow)
+            .chain(more.iter().map(|number| contender(*number, 5, 50, None)))
+            .collect();
+        assert_eq!(numbers(&all).last(), Some(&1), "there is time yet");
+    }
 }

@@ -203,6 +203,13 @@ impl Node {
         plan: &mut Plan,
     ) {
         let usable = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        let mut bytes_of: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for candidate in candidates.iter().filter(|one| one.link == Some(link)) {
+            let bytes = bytes_of.entry(candidate.source).or_default();
+            *bytes = bytes.saturating_add(candidate.one.remaining);
+        }
+        let remaining = bytes_of.values().copied().fold(0, u64::saturating_add);
+        let time_left = terms.deadline_ms.map(core::time::Duration::from_millis);
         let heads = candidates.iter().filter(|one| one.link == Some(link)).map(|candidate| {
             let vm = &candidate.one.vm;
             let under_way = candidate.one.state == VmState::Moving;
@@ -216,13 +223,15 @@ impl Node {
                 dirty_rate: vm.dirty_rate,
                 floor: BytesPerSec(0),
                 most: BytesPerSec(0),
+                reach: BytesPerSec(0),
                 to: candidate.to,
             };
-            Contender { source: candidate.source, vm: head }
+            let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
+            Contender { source: candidate.source, vm: head, source_bytes, time_left }
         });
         let round_trip = self.link_round_trip(now, link);
         let mut at_ms = 0;
-        for contender in common_order(link, usable, heads) {
+        for contender in common_order(link, usable, remaining, heads) {
             let Some(candidate) = candidates.iter().find(|one| one.one.vm.id == contender.vm.vm)
             else {
                 continue;

@@ -135,6 +135,21 @@ impl Node {
         self.issuers.get(&link).map_or(0, |issuer| issuer.tokens())
     }
 
+    /// Whether this node has tokens of a link, or may have without hearing anything more.
+    pub fn may_hold(&self, now: Instant, link: LinkId) -> bool {
+        self.holders.get(&link).is_some_and(|holder| holder.holds(now))
+    }
+
+    /// When its tokens of a link may next become others without an input.
+    pub fn tokens_change_at(&self, now: Instant, link: LinkId) -> Option<Instant> {
+        self.holders.get(&link)?.next_end(now)
+    }
+
+    /// The records of all evacuations that this node knows.
+    pub fn evacuation_records(&self) -> impl Iterator<Item = &crate::evacuation::Record> {
+        self.evacuations.all().map(|known| &known.record)
+    }
+
     /// Whether this node knows an evacuation.
     pub fn knows_of(&self, evacuation: EvacuationId) -> bool {
         self.evacuations.get(evacuation).is_some()
@@ -144,6 +159,9 @@ impl Node {
     /// yet, and that link.
     pub fn first_waiting(&self, now: Instant) -> Option<(LinkId, crate::VmId)> {
         self.holders.keys().find_map(|link| {
+            if self.is_large() {
+                return self.advised_first(now, *link).map(|vm| (*link, vm));
+            }
             let order = self.order(now, *link);
             let waits = |stage| matches!(stage, Stage::Queued | Stage::Reserved);
             let first = order.iter().find(|contender| waits(contender.vm.stage))?;
@@ -167,7 +185,7 @@ impl Node {
                     id,
                     name: entry.name.clone(),
                     site: self.directory.site_name(entry.site),
-                    liveness: self.membership.liveness(now, id),
+                    liveness: self.standing(now, id),
                     host,
                     queue,
                     round_trip: peer.and_then(|peer| peer.round_trip),

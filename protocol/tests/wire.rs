@@ -60,6 +60,7 @@ fn heartbeat() -> Heartbeat {
                 dirty_rate: 1000,
                 floor: BytesPerSec(1200),
                 most: BytesPerSec(0),
+                reach: BytesPerSec(0),
                 to: Some(NodeId(4)),
             }],
         },
@@ -85,6 +86,7 @@ fn heartbeat() -> Heartbeat {
             link: LinkId(9),
             capacity: BytesPerSec(125_000_000),
             epoch: 4,
+            width: 1,
         }],
         evacuations: vec![Record {
             id: EvacuationId(5),
@@ -100,7 +102,7 @@ fn heartbeat() -> Heartbeat {
 }
 
 /// One version byte, then each field in order. If this changes, [`wire::VERSION`] must, too.
-const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc0270900010203010001090a0b01fa0201fc0000008000010707070707070707070707070707070705090132fc00000040fbe803fbb00400010401090c05010103fb2b0132010902010b0103190109fc40597307040105010106000108fbd2040000";
+const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc0270900010203010001090a0b01fa0201fc0000008000010707070707070707070707070707070705090132fc00000040fbe803fbb0040000010401090c05010103fb2b0132010902010b0103190109fc4059730704010105010106000108fbd2040000";
 
 #[test]
 fn golden_heartbeat() {

@@ -11,6 +11,8 @@
 //! processes only through sockets. Only the simulator knows the protocol.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod live;
 pub mod model;
 mod random;

@@ -23,6 +23,8 @@ mod carrier;
 mod clock;
 mod config;
 mod control;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod moves;
 mod pace;
 mod port;

@@ -303,7 +303,7 @@ fn translate(event: Event) -> HypervisorEvent {
     }
 }
 
-fn vm(described: Description) -> Option<Vm> {
+pub(crate) fn vm(described: Description) -> Option<Vm> {
     let Description { definition, state, .. } = described;
     let state = match state {
         State::Running => RunState::Running,

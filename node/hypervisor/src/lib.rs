@@ -13,6 +13,13 @@ mod error;
 mod vm;
 
 pub mod embedded;
+// The driver around it needs libvirt; it does not. With both features it is compiled twice.
+#[cfg(feature = "fuzz")]
+#[allow(clippy::duplicate_mod)]
+#[path = "libvirt/domain_xml.rs"]
+mod domain_xml;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(feature = "libvirt")]
 pub mod libvirt;
 

@@ -37,14 +37,14 @@ pub enum Reply {
 }
 
 /// What reading a line came to.
-enum Line {
+pub(crate) enum Line {
     Text(Vec<u8>),
     TooLong,
     End,
 }
 
 /// Reads one line, and never more than a line may have.
-async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line> {
+pub(crate) async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line> {
     let mut line = Vec::new();
     reader.take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line).await?;
     match line.pop() {
@@ -57,7 +57,7 @@ async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Line>
 }
 
 /// A value as a line; `None` if it is too long for one.
-fn encode(value: &impl Serialize) -> Option<Vec<u8>> {
+pub(crate) fn encode(value: &impl Serialize) -> Option<Vec<u8>> {
     let mut line = serde_json::to_vec(value).ok()?;
     line.push(b'\n');
     (line.len() <= MAX_LINE_BYTES).then_some(line)

@@ -24,7 +24,7 @@ pub(super) fn copy(copy: hypervisor::Copy) -> vm::Copy {
 }
 
 /// `copy_storage`: whether local disks travel with their VM.
-pub(super) fn vm(one: hypervisor::Vm, copy_storage: bool) -> vm::Vm {
+pub(crate) fn vm(one: hypervisor::Vm, copy_storage: bool) -> vm::Vm {
     vm::Vm {
         id: vm_id(one.id),
         name: one.name,

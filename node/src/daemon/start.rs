@@ -190,7 +190,7 @@ fn libvirt(config: &Config, _uri: &str) -> anyhow::Result<Arc<dyn Hypervisor>> {
     )
 }
 
-fn timers(config: &Config) -> Timers {
+pub(crate) fn timers(config: &Config) -> Timers {
     let defaults = Timers::default();
     let heartbeat = config.timing.heartbeat;
     Timers {
@@ -204,7 +204,7 @@ fn timers(config: &Config) -> Timers {
 }
 
 /// What the protocol needs to know of the cluster file.
-pub(super) fn directory(config: &Config) -> Result<Directory, String> {
+pub(crate) fn directory(config: &Config) -> Result<Directory, String> {
     let nodes: Vec<(String, String)> =
         config.nodes.iter().map(|node| (node.name.clone(), node.site.clone())).collect();
     let links: Vec<LinkSpec> = config

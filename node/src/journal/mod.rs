@@ -15,8 +15,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::backends::InMemoryBackend;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition,
+};
 use thiserror::Error;
 
 pub use writer::{JournalState, JournalWriter};
@@ -123,8 +127,49 @@ impl Journal {
             begin(path)?;
         }
         let mut journal = Self { path: path.to_owned(), open_store, store: None, _lock: lock };
+        journal.rehearse()?;
         journal.load()?;
         Ok(journal)
+    }
+
+    /// Opens and reads a copy in memory. The store repairs what it opens, and may find only then that
+    /// it cannot: what is refused must stay as it was found.
+    fn rehearse(&self) -> Result<(), JournalError> {
+        let rehearsal = catch_unwind(AssertUnwindSafe(|| -> Result<(), redb::Error> {
+            let bytes = fs::read(&self.path)?;
+            if bytes.is_empty() {
+                // A store would begin anew in it; opened as a file, it is refused.
+                return Ok(());
+            }
+            let copy = InMemoryBackend::new();
+            copy.set_len(bytes.len() as u64)?;
+            copy.write(0, &bytes)?;
+            let store = Database::builder()
+                .set_check_integrity_on_open(true)
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(copy)?;
+            for record in store.begin_read()?.open_table(RECORDS)?.iter()? {
+                record?;
+            }
+            Ok(())
+        }));
+        self.judge("read", rehearsal)
+    }
+
+    /// What a step of the store came to. A damaged file may drive the store into a panic; it is then
+    /// damaged, not our program.
+    fn judge<T>(
+        &self,
+        doing: &'static str,
+        ran: thread::Result<Result<T, redb::Error>>,
+    ) -> Result<T, JournalError> {
+        match ran {
+            Ok(done) => done.map_err(|error| describe(doing, &self.path, error)),
+            Err(_) => Err(JournalError::Damaged {
+                path: self.path.clone(),
+                reason: "the store met a contradiction in it".to_owned(),
+            }),
+        }
     }
 
     /// All records, by key.
@@ -162,7 +207,6 @@ impl Journal {
         step: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, JournalError> {
         let store = self.store.take();
-        // A damaged file may drive the store into a panic; it is then damaged, not our program.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let store = match store {
                 Some(store) => store,
@@ -171,17 +215,9 @@ impl Journal {
             let result = step(&store)?;
             Ok((store, result))
         }));
-        match ran {
-            Ok(Ok((store, result))) => {
-                self.store = Some(store);
-                Ok(result)
-            }
-            Ok(Err(error)) => Err(describe(doing, &self.path, error)),
-            Err(_) => Err(JournalError::Damaged {
-                path: self.path.clone(),
-                reason: "the store met a contradiction in it".to_owned(),
-            }),
-        }
+        let (store, result) = self.judge(doing, ran)?;
+        self.store = Some(store);
+        Ok(result)
     }
 }
 

@@ -129,12 +129,28 @@ fn overwritten_bytes_never_cost_a_record_unnoticed() {
             Ok(records) => assert_eq!(records, expect, "records changed by damage at {offset}"),
             Err(JournalError::Damaged { .. }) => {
                 refused += 1;
-                assert_eq!(fs::read(&path).unwrap().len(), torn.len());
+                assert_eq!(fs::read(&path).unwrap(), torn, "changed by damage at {offset}");
             }
             Err(error) => panic!("damage at {offset}: {error}"),
         }
     }
     assert!(refused > 0, "some damage must hit what is in use");
+}
+
+/// Found by fuzzing: the store began to repair such a file before it saw that it could not.
+#[test]
+fn a_journal_whose_repair_fails_is_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = filled(&dir);
+    let whole = fs::read(&path).unwrap();
+    for flags in 0..=255 {
+        let mut torn = whole.clone();
+        torn[9..13].copy_from_slice(&[flags, 0x03, 0x7f, 0x00]);
+        fs::write(&path, &torn).unwrap();
+        let error = Journal::open(&path).unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "{flags}: {error}");
+        assert!(fs::read(&path).unwrap() == torn, "changed with flags {flags}");
+    }
 }
 
 #[tokio::test]

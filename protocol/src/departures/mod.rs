@@ -111,7 +111,7 @@ pub struct Departure {
     pub(crate) weight: u16,
     pub(crate) escalated: u8,
     pub(crate) escalated_at: Instant,
-    /// When the hypervisor was told to start.
+    /// When the hypervisor was told to start; before that, when it was decided to move the VM.
     pub(crate) began_at: Instant,
 }
 

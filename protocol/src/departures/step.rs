@@ -15,6 +15,7 @@ use crate::{
     planted::Bug,
     time::{Instant, milliseconds},
     vm::Copy,
+    wire,
 };
 
 /// How often a reservation in use is renewed.
@@ -142,6 +143,16 @@ impl Departure {
             Phase::Beginning { .. } | Phase::Moving | Phase::Switching | Phase::Deciding { .. }
         );
         match event {
+            DepartureEvent::Definition(Ok(definition))
+                if self.phase == Phase::Reading && definition.len() > wire::LIMIT / 2 =>
+            {
+                return Ended::Failed(format!(
+                    "its definition has {} bytes, more than the {} that a message may carry: shorten \
+                     its metadata",
+                    definition.len(),
+                    wire::LIMIT / 2
+                ));
+            }
             DepartureEvent::Definition(Ok(definition)) if self.phase == Phase::Reading => {
                 self.definition = Some(definition);
                 self.ask(now, fx);

@@ -1,6 +1,7 @@
 //! Taking in what happened.
 
-use alloc::format;
+use alloc::{format, sync::Arc};
+use core::time::Duration;
 
 use super::{KnownInventory, NOT_ANSWERED_YET, Node};
 use crate::{
@@ -104,21 +105,35 @@ impl Node {
         }
         match wire::decode::<Message>(bytes) {
             Err(error) => self.reject(from, &format!("{error}"), fx),
-            Ok(Message::Heartbeat(heartbeat)) => self.heard(now, from, heartbeat, fx),
+            Ok(Message::Heartbeat(heartbeat)) => {
+                self.heard_every(now, from, heartbeat, Duration::ZERO, fx);
+            }
             Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory, fx),
             Ok(Message::Direct(direct)) => self.direct(now, from, direct, fx),
+            Ok(Message::Addressed(said)) => self.heard_addressed(now, from, said, fx),
         }
     }
 
-    fn heard(&mut self, now: Instant, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
+    /// Takes in a heartbeat of a node that speaks again within `every`, or as configured if that is
+    /// zero. Returns whether it was new.
+    pub(super) fn heard_every(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        heartbeat: Heartbeat,
+        every: Duration,
+        fx: &mut Effects,
+    ) -> bool {
+        let heartbeat = Arc::new(heartbeat);
         let life = self.membership.peer(from).map(|peer| peer.heartbeat.incarnation);
-        match self.membership.heard(now, from, heartbeat.clone()) {
-            Ok(()) => {}
+        match self.membership.heard_every(now, from, Arc::clone(&heartbeat), every) {
+            Ok(()) => self.members_heard = Some(from),
             // Repeats and overtaken heartbeats are what networks do.
             Err(Stale::OldNumber) if self.config.planted(Bug::TableGoesBack) => {}
-            Err(Stale::OldNumber) => return,
+            Err(Stale::OldNumber) => return false,
             Err(Stale::FormerLife) => {
-                return self.reject(from, "it is of a former life of that node", fx);
+                self.reject(from, "it is of a former life of that node", fx);
+                return false;
             }
         }
         for record in &heartbeat.evacuations {
@@ -141,8 +156,10 @@ impl Node {
                 issuer.accepted(from, me, accepted);
             }
         }
-        let is_issuer_of = |link| self.directory.receivers(link).contains(&from);
-        for table in heartbeat.tables.iter().filter(|table| is_issuer_of(table.link)) {
+        for table in &heartbeat.tables {
+            if !self.candidates.get(&table.link).is_some_and(|nodes| nodes.contains(&from)) {
+                continue;
+            }
             let Some(holder) = self.holders.get_mut(&table.link) else { continue };
             let before = holder.usable(now);
             let issuer = (from, heartbeat.incarnation);
@@ -151,8 +168,10 @@ impl Node {
             {
                 // The issuer can give the difference to the next only once this is confirmed.
                 fx.urgent();
+                self.audience.hurry(now, from);
             }
         }
+        true
     }
 
     pub(super) fn learn_evacuation(&mut self, now: Instant, record: &Record, fx: &mut Effects) {
@@ -166,6 +185,7 @@ impl Node {
         let Some(record) = known else { return };
         fx.persist(&Key::Evacuation(record.id), &Value::Evacuation(record.clone()));
         fx.urgent();
+        self.hurry_all(now);
         let what = match record.state {
             State::Active => "has started",
             State::Cancelled => "is cancelled: moves under way go on to their end",
@@ -239,6 +259,7 @@ impl Node {
                     deadline_ms,
                     state: State::Active,
                 };
+                self.tell_all_stewards(now);
                 self.learn_evacuation(now, &record, fx);
             }
             Command::Cancel { id, abort } => {
@@ -247,6 +268,7 @@ impl Node {
                 };
                 let state = if abort { State::Aborted } else { State::Cancelled };
                 let record = Record { state, ..known.record.clone() };
+                self.tell_all_stewards(now);
                 self.learn_evacuation(now, &record, fx);
             }
             Command::DeclareDead { node } => {
@@ -421,6 +443,10 @@ impl Node {
             let answer = if id.source == self.me {
                 // A later attempt under way makes the hypervisor's answer say nothing of this one.
                 let busy = self.departures.get(vm).is_some_and(|departure| departure.begun());
+                if outgoing && self.departures.get(vm).is_none() {
+                    // A former life began it and has forgotten it: nobody asks for a share for it.
+                    fx.out(Output::AbortMove { id });
+                }
                 let elsewhere = self.has_settled_elsewhere(vm, from);
                 match elsewhere && !copy.is_live() {
                     _ if busy => None,
@@ -579,13 +605,23 @@ impl Node {
         }
     }
 
+    /// Sees whose standing has changed: of who was heard, and of all when a silence has become too
+    /// long.
     pub(super) fn watch_members(&mut self, now: Instant, fx: &mut Effects) {
-        let nodes: alloc::vec::Vec<NodeId> =
-            self.membership.peers().map(|(node, _)| node).collect();
+        let heard = self.members_heard.take();
+        let nodes: alloc::vec::Vec<NodeId> = if now >= self.members_due {
+            self.membership.peers().map(|(node, _)| node).collect()
+        } else {
+            heard.into_iter().collect()
+        };
+        if !nodes.is_empty() {
+            self.members_due = self.membership.next_change(now).unwrap_or(Instant(u64::MAX));
+        }
         for node in nodes {
             let liveness = self.membership.liveness(now, node);
             let before = self.liveness.insert(node, liveness);
-            if before == Some(liveness) {
+            // The silence of those who have no reason to speak to this node is no news.
+            if before == Some(liveness) || !self.expects(node) {
                 continue;
             }
             let name = self.directory.name(node);
@@ -598,7 +634,9 @@ impl Node {
                 Liveness::Unseen => continue,
             };
             fx.notice(NoticeKind::Member, text);
-            fx.urgent();
+            if !self.is_large() {
+                fx.urgent();
+            }
         }
     }
 }

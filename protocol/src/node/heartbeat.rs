@@ -1,6 +1,6 @@
 //! What this node says of itself, and when.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use super::{Node, absorb::INVENTORY_PART};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     planted::Bug,
     time::Instant,
     tokens::Table,
+    vm::Vm,
     wire,
 };
 
@@ -23,6 +24,14 @@ const OUTCOMES_PER_PART: usize = 40;
 /// Most reasons told of one VM: there is one for each host that cannot take it.
 const REASONS_TOLD: usize = 8;
 
+/// One VM of this host, as the inventory lists it.
+struct Listed<'a> {
+    vm: &'a Vm,
+    state: VmState,
+    remaining: u64,
+    reasons: Vec<String>,
+}
+
 impl Node {
     /// Whether something is going on that others must follow closely.
     fn busy(&self) -> bool {
@@ -32,6 +41,9 @@ impl Node {
     }
 
     pub(super) fn next_heartbeat(&self) -> Instant {
+        if self.is_large() {
+            return self.audience.next().unwrap_or(Instant(u64::MAX));
+        }
         let pause = if self.heartbeat_urgent {
             self.config.urgent_spacing
         } else if self.busy() {
@@ -44,6 +56,9 @@ impl Node {
 
     /// Sends a heartbeat and the inventory if they are due.
     pub(super) fn speak(&mut self, now: Instant, fx: &mut Effects) {
+        if self.is_large() {
+            return self.speak_to_each(now, fx);
+        }
         if self.heartbeat_number == 0 || now >= self.next_heartbeat() {
             self.heartbeat_number += 1;
             self.heartbeat_at = now;
@@ -124,14 +139,13 @@ impl Node {
         if now.since(self.inventory_at) < INVENTORY_SPACING && self.inventory_version > 0 {
             return;
         }
+        let due = self.inventory_version == 0 || now.since(self.inventory_at) >= INVENTORY_EVERY;
+        if !due && !self.inventory_changed(now) {
+            return;
+        }
         let mut vms = self.inventory(now);
         if self.config.planted(Bug::EndlessInventory) {
             vms.extend(self.inventory_sent.iter().cloned());
-        }
-        let changed = !same_but_for_progress(&vms, &self.inventory_sent);
-        if !changed && now.since(self.inventory_at) < INVENTORY_EVERY && self.inventory_version > 0
-        {
-            return;
         }
         self.inventory_version += 1;
         self.inventory_at = now;
@@ -168,33 +182,45 @@ impl Node {
 
     /// All VMs of this host with their states.
     pub(crate) fn inventory(&self, now: Instant) -> Vec<InventoryVm> {
-        let mut all: Vec<InventoryVm> = self
-            .vms
-            .values()
-            .filter(|vm| self.arrivals.get(vm.id).is_none())
-            .map(|vm| {
-                let departure = self.departures.get(vm.id);
-                let leaves = self.evacuations.covering(self.me, self.site).is_some();
-                let (state, remaining) = match departure {
-                    Some(departure) => (departure.state(now), departure.remaining()),
-                    None if leaves
-                        && self.setbacks.get(&vm.id).is_some_and(|one| one.not_before > now) =>
-                    {
-                        (VmState::Failed, vm.bytes())
-                    }
-                    None if leaves => (VmState::Queued, vm.bytes()),
-                    None => (VmState::Resting, 0),
-                };
-                InventoryVm { vm: vm.clone(), state, remaining, reasons: self.reasons(now, vm) }
-            })
-            .collect();
-        for departure in self.departures.all().filter(|one| !self.vms.contains_key(&one.id.vm)) {
+        let mut all = Vec::new();
+        self.each_listed(now, |one| {
             all.push(InventoryVm {
-                vm: departure.vm.clone(),
-                state: departure.state(now),
-                remaining: departure.remaining(),
-                reasons: Vec::new(),
+                vm: one.vm.clone(),
+                state: one.state,
+                remaining: one.remaining,
+                reasons: one.reasons,
             });
+            true
+        });
+        all
+    }
+
+    /// Goes through all VMs of this host until told to stop. Returns whether it came to the end.
+    fn each_listed<'a>(&'a self, now: Instant, mut take: impl FnMut(Listed<'a>) -> bool) -> bool {
+        let targets = self.own_targets(now);
+        let leaves = targets.is_some();
+        for vm in self.vms.values().filter(|vm| self.arrivals.get(vm.id).is_none()) {
+            let (state, remaining) = match self.departures.get(vm.id) {
+                Some(departure) => (departure.state(now), departure.remaining()),
+                None if leaves
+                    && self.setbacks.get(&vm.id).is_some_and(|one| one.not_before > now) =>
+                {
+                    (VmState::Failed, vm.bytes())
+                }
+                None if leaves => (VmState::Queued, vm.bytes()),
+                None => (VmState::Resting, 0),
+            };
+            let reasons = self.reasons_given(now, targets.as_deref(), vm);
+            if !take(Listed { vm, state, remaining, reasons }) {
+                return false;
+            }
+        }
+        for departure in self.departures.all().filter(|one| !self.vms.contains_key(&one.id.vm)) {
+            let (vm, state) = (&departure.vm, departure.state(now));
+            let remaining = departure.remaining();
+            if !take(Listed { vm, state, remaining, reasons: Vec::new() }) {
+                return false;
+            }
         }
         for arrival in self.arrivals.all() {
             let state = match arrival.phase {
@@ -202,10 +228,23 @@ impl Node {
                 _ if arrival.waits_for_word(now) => VmState::Unknown,
                 _ => VmState::Arriving,
             };
-            let vm = arrival.vm.clone();
-            all.push(InventoryVm { vm, state, remaining: 0, reasons: Vec::new() });
+            let vm = &arrival.vm;
+            if !take(Listed { vm, state, remaining: 0, reasons: Vec::new() }) {
+                return false;
+            }
         }
-        all
+        true
+    }
+
+    /// Whether anything but progress has changed since the inventory was last told.
+    fn inventory_changed(&self, now: Instant) -> bool {
+        let mut told = self.inventory_sent.iter();
+        let same = self.each_listed(now, |one| {
+            told.next().is_some_and(|told| {
+                (one.vm, one.state, &one.reasons) == (&told.vm, told.state, &told.reasons)
+            })
+        });
+        !same || told.next().is_some()
     }
 
     /// The inventory of a node, as this one last heard it.
@@ -249,11 +288,4 @@ fn parts_of(vms: &[InventoryVm]) -> Vec<Vec<InventoryVm>> {
         }
     }
     parts
-}
-
-fn same_but_for_progress(left: &[InventoryVm], right: &[InventoryVm]) -> bool {
-    left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| {
-            (&left.vm, left.state, &left.reasons) == (&right.vm, right.state, &right.reasons)
-        })
 }

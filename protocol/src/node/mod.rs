@@ -6,6 +6,8 @@
 //! that rest on something durable wait inside until it is.
 
 mod absorb;
+mod addressed;
+mod advice;
 mod heartbeat;
 mod queue;
 mod schedule;
@@ -17,8 +19,10 @@ use alloc::{
 };
 use core::time::Duration;
 
+use self::advice::{Advised, Turns};
 use crate::{
     arrivals::{Arrival, Arrivals},
+    audience::Audience,
     capacity::Capacity,
     config::Config,
     departures::{Departures, step},
@@ -40,6 +44,8 @@ use crate::{
 
 /// Longest time between two wake-ups.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+/// The same of a node of a large cluster that issues nothing and moves nothing.
+const LONGEST_IDLE_SLEEP: Duration = Duration::from_secs(1);
 /// Why the hypervisor counts as down from the start until it has answered once.
 const NOT_ANSWERED_YET: &str = "it has not answered yet";
 
@@ -90,6 +96,29 @@ pub struct Node {
     pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
     pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
+    /// The nodes that may issue each link's tokens, by id; in a large cluster only of links that
+    /// touch this site.
+    pub(crate) candidates: BTreeMap<LinkId, Vec<NodeId>>,
+    /// In a large cluster: whom this node speaks to.
+    audience: Audience,
+    /// In a large cluster: when this node last saw to whom it wants to speak, and whether something
+    /// may have changed that since.
+    wished_at: Instant,
+    wishes_stale: bool,
+    /// In a large cluster: the other ends of this node's moves, and since when they are that.
+    partners: BTreeMap<NodeId, Instant>,
+    /// In a large cluster: until when an evacuation that was asked for here is told to all stewards.
+    tells_all_until: Instant,
+    /// In a large cluster: what the lead of each link advised this node.
+    advised: BTreeMap<LinkId, Advised>,
+    /// In a large cluster: what this node as a lead has to say to each sender of a link.
+    turns: BTreeMap<LinkId, BTreeMap<NodeId, Turns>>,
+    /// When this node last divided its links, and whether something has happened since.
+    divided: (Instant, bool),
+    /// Who was heard in this step.
+    members_heard: Option<NodeId>,
+    /// When the next silence becomes too long, or earlier.
+    members_due: Instant,
     /// Evacuations that each peer has been heard to know in its present life.
     pub(crate) heard_of: BTreeMap<NodeId, BTreeSet<EvacuationId>>,
     /// Commits heard of moves that the journal here does not know, with whether the VM is to run.
@@ -150,6 +179,17 @@ impl Node {
             outcomes: BTreeMap::new(),
             inventories: BTreeMap::new(),
             liveness: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            audience: Audience::new(config.urgent_spacing),
+            partners: BTreeMap::new(),
+            wished_at: Instant::default(),
+            wishes_stale: true,
+            tells_all_until: Instant::default(),
+            advised: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            divided: (Instant::default(), false),
+            members_heard: None,
+            members_due: Instant(u64::MAX),
             heard_of: BTreeMap::new(),
             given_here: BTreeMap::new(),
             leaving: false,
@@ -169,13 +209,18 @@ impl Node {
             config,
             directory,
         };
-        for (link, entry) in node.directory.links() {
+        let directory = node.directory.clone();
+        for (link, entry) in directory.links() {
+            let touches = entry.from == site || entry.to.contains(&site);
+            if touches || !node.is_large() {
+                node.candidates.insert(link, node.candidates(link));
+            }
             let capacity = Capacity::new(entry.initial, entry.ceiling, entry.reserve_permille);
             node.capacities.insert(link, capacity);
             if entry.from == site {
                 node.holders.insert(link, Holder::new(now, link, &node.config));
             }
-            if entry.to.contains(&site) {
+            if node.candidates.get(&link).is_some_and(|nodes| nodes.contains(&me)) {
                 let issuer = Issuer::new(link, node.config.lease_with_drift());
                 node.issuers.insert(link, issuer.with(node.config.all_planted()));
             }
@@ -224,6 +269,7 @@ impl Node {
     /// Takes in one thing that happened. Total: hostile or stale input becomes a notice.
     pub fn handle(&mut self, now: Instant, input: Input) {
         let mut fx = Effects::default();
+        self.wishes_stale = true;
         self.absorb(now, input, &mut fx);
         self.follow(now, &mut fx);
         self.flush(fx);
@@ -235,14 +281,33 @@ impl Node {
         self.tick_moves(now, fx);
         self.clear_remains(now, fx);
         self.update_claims(now, fx);
-        self.estimate(now, fx);
-        self.start_moves(now, fx);
-        self.issue(now, fx);
-        self.hand_on(now, fx);
+        if self.is_large() {
+            let divides = self.may_divide(now);
+            if divides {
+                self.estimate(now, fx);
+            }
+            self.follow_advice(now, fx);
+            if divides {
+                self.issue(now, fx);
+            }
+        } else {
+            self.estimate(now, fx);
+            self.start_moves(now, fx);
+            self.issue(now, fx);
+            self.hand_on(now, fx);
+        }
         self.grant(now, fx);
         self.ticked_at = now;
         self.heartbeat_urgent |= core::mem::take(&mut fx.urgent);
         self.speak(now, fx);
+    }
+
+    /// Whether a node of a large cluster divides its links in this step: not after each of the many
+    /// things that it hears.
+    fn may_divide(&mut self, now: Instant) -> bool {
+        let divides = now >= self.divided.0 + self.config.division_spacing;
+        self.divided = if divides { (now, false) } else { (self.divided.0, true) };
+        divides && !self.issuers.is_empty()
     }
 
     fn flush(&mut self, fx: Effects) {
@@ -290,8 +355,12 @@ impl Node {
 
     /// When to call [`Self::handle`] with [`Input::Wake`] at the latest.
     pub fn next_deadline(&self) -> Instant {
-        let mut next = self.ticked_at + LONGEST_SLEEP;
+        let idle = self.is_large() && self.issuers.is_empty() && self.partners.is_empty();
+        let mut next = self.ticked_at + if idle { LONGEST_IDLE_SLEEP } else { LONGEST_SLEEP };
         next = next.min(self.next_heartbeat());
+        if self.divided.1 && !self.issuers.is_empty() {
+            next = next.min(self.divided.0 + self.config.division_spacing);
+        }
         let issuers = self.issuers.values().filter_map(Issuer::next_change);
         let holders = self.holders.values().filter_map(|holder| holder.next_change(self.ticked_at));
         for at in issuers.chain(holders).chain(self.membership.next_change(self.ticked_at)) {

@@ -7,18 +7,42 @@ use super::Node;
 use crate::{
     arrivals::memory_needed,
     evacuation::Known,
-    ids::{LinkId, NodeId},
+    ids::{LinkId, NodeId, mixed},
     membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
     planted::Bug,
     time::Instant,
     units::BytesPerSec,
-    vm::{RunState, Vm, precopy_time},
+    vm::{RunState, Vm},
 };
 
 /// Waiting VMs told in detail in each heartbeat, besides those under way.
 const HEAD: usize = 4;
+
+/// A host that takes VMs, as this one sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    node: NodeId,
+    link: LinkId,
+    /// Memory that is free there and not yet planned for by this host, bytes.
+    free: u64,
+    /// Bytes of the VMs that have chosen the link already.
+    before: u64,
+    /// Bytes on their way to the host, as far as they are known.
+    inbound: u64,
+}
+
+/// Where a waiting VM stands among all: those behind it do not tell for its choice of a link, so that
+/// the choices of all hosts settle.
+type Rank = (core::cmp::Reverse<u8>, u64, crate::ids::VmId);
+
+/// Notes that so many bytes more are before whatever else takes a link.
+fn burden(targets: &mut [Target], link: LinkId, bytes: u64) {
+    for target in targets.iter_mut().filter(|target| target.link == link) {
+        target.before = target.before.saturating_add(bytes);
+    }
+}
 
 impl Node {
     /// The VMs of this host that wait for their turn, in this host's order.
@@ -38,10 +62,15 @@ impl Node {
         if self.config.planted(Bug::LeftBehind) {
             waiting.retain(|vm| self.vms.last_key_value().is_none_or(|(last, _)| vm.id != *last));
         }
-        waiting.sort_by_cached_key(|vm| {
-            let time = precopy_time(vm.bytes(), u64::MAX >> 1, 0);
-            (core::cmp::Reverse(vm.policy.priority), vm.bytes(), time, vm.id)
-        });
+        waiting
+            .sort_unstable_by_key(|vm| (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id));
+        // The longest one is always among those that the others are told of: it may be what the end
+        // would wait for.
+        if waiting.len() > HEAD {
+            let longest = waiting.iter().enumerate().max_by_key(|(_, vm)| vm.bytes());
+            let longest = waiting.remove(longest.map_or(0, |(index, _)| index));
+            waiting.insert(HEAD - 1, longest);
+        }
         waiting
     }
 
@@ -63,74 +92,225 @@ impl Node {
         {
             reasons.push(format!("attempt {} failed: {}", setback.failures, setback.reason));
         }
-        if let Err(refusals) = self.destination(now, evacuation, vm) {
-            reasons.extend(refusals);
+        if self.best(&self.targets(now, evacuation), now, vm).is_none() {
+            reasons.extend(self.refusals(now, evacuation, vm));
         }
         reasons
     }
 
-    /// The best destination for a VM and the link there, or all reasons why there is none.
-    pub(super) fn destination(
+    /// Whether there is no reason why a VM of this host, which is being evacuated to `targets`, does
+    /// not move.
+    fn can_go(&self, now: Instant, targets: &[Target], vm: &Vm) -> bool {
+        let failed = |setback: &super::Setback| setback.failures > 0 && setback.not_before > now;
+        vm.obstacles.is_empty()
+            && self.hypervisor_down.is_none()
+            && (self.departures.get(vm.id).is_some()
+                || !self.setbacks.get(&vm.id).is_some_and(failed)
+                    && targets.iter().any(|target| self.takes(now, target, vm)))
+    }
+
+    /// The hosts that take this host's VMs now, if it is being evacuated.
+    pub(super) fn own_targets(&self, now: Instant) -> Option<Vec<Target>> {
+        let evacuation = self.evacuations.covering(self.me, self.site)?;
+        Some(self.targets(now, evacuation))
+    }
+
+    /// As [`Self::reasons`], for many VMs at one moment.
+    pub(super) fn reasons_given(
         &self,
         now: Instant,
-        evacuation: &Known,
+        targets: Option<&[Target]>,
         vm: &Vm,
-    ) -> Result<(NodeId, LinkId), Vec<String>> {
-        let mut reasons = Vec::new();
-        let mut best: Option<((core::cmp::Reverse<Duration>, u64), NodeId, LinkId)> = None;
+    ) -> Vec<String> {
+        match targets {
+            None => Vec::new(),
+            Some(targets) if self.can_go(now, targets, vm) => Vec::new(),
+            Some(_) => self.reasons(now, vm),
+        }
+    }
+
+    /// The next waiting VMs with the destination and the link that each would take, [`HEAD`] of them.
+    pub(super) fn choices(&self, now: Instant) -> Vec<(&Vm, NodeId, LinkId)> {
+        let mut choices = Vec::new();
+        let waiting = self.waiting(now);
+        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else {
+            return choices;
+        };
+        if waiting.is_empty() {
+            return choices;
+        }
+        let mut targets = self.targets(now, evacuation);
+        let several = targets.windows(2).any(|two| two[0].link != two[1].link);
+        let queued = if several { self.queued_elsewhere(now) } else { Vec::new() };
+        let mut counted = queued.iter().peekable();
+        for vm in waiting {
+            let rank: Rank = (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id);
+            while let Some((_, link, bytes)) = counted.next_if(|(other, ..)| *other < rank) {
+                burden(&mut targets, *link, *bytes);
+            }
+            let Some((to, link)) = self.best(&targets, now, vm) else { continue };
+            burden(&mut targets, link, vm.bytes());
+            choices.push((vm, to, link));
+            if choices.len() == HEAD {
+                break;
+            }
+        }
+        choices
+    }
+
+    /// What waits at other hosts, with the link that it would take and its bytes, in order.
+    fn queued_elsewhere(&self, now: Instant) -> Vec<(Rank, LinkId, u64)> {
+        let heads = self.membership.up(now).flat_map(|(_, peer)| &peer.heartbeat.queue.head);
+        let waiting = heads.filter(|head| head.stage == Stage::Queued);
+        let mut queued: Vec<(Rank, LinkId, u64)> = waiting
+            .map(|head| {
+                let rank = (core::cmp::Reverse(head.priority), head.bytes, head.vm);
+                (rank, head.link, head.bytes)
+            })
+            .collect();
+        queued.sort_unstable();
+        queued
+    }
+
+    /// The hosts that take VMs of an evacuation now.
+    fn targets(&self, now: Instant, evacuation: &Known) -> Vec<Target> {
         let mut busy: BTreeMap<LinkId, u64> = BTreeMap::new();
+        let mut targets = Vec::new();
+        if self.is_large() {
+            return self.advised_targets(now, evacuation);
+        }
         for (node, entry) in self.directory.nodes() {
             if !evacuation.record.to.contains(&entry.site) || node == self.me {
                 continue;
             }
-            let mut refuse = |why: String| reasons.push(format!("{}: {why}", entry.name));
-            let Some(link) = self.directory.link_between(self.site, entry.site) else {
-                refuse("it stands in this very site".into());
+            let Some(link) = self.directory.link_between(self.site, entry.site) else { continue };
+            let Some(peer) = self.membership.peer(node) else { continue };
+            let alive = self.membership.liveness_of(now, peer) == Liveness::Alive;
+            if !alive || !peer.heartbeat.host.takes_arrivals {
                 continue;
-            };
+            }
+            let free = peer.heartbeat.host.memory_free.saturating_sub(self.planned_at(node));
+            let before = *busy.entry(link).or_insert_with(|| self.bytes_chosen(now, link));
+            targets.push(Target { node, link, free, before, inbound: 0 });
+        }
+        self.count_inbound(now, &mut targets);
+        targets
+    }
+
+    /// What is on its way to each target, so that their interfaces are used evenly.
+    fn count_inbound(&self, now: Instant, targets: &mut [Target]) {
+        let heads = self.membership.up(now).flat_map(|(_, peer)| &peer.heartbeat.queue.head);
+        let others = heads.filter_map(|head| Some((head.to?, head.bytes)));
+        let own = self.departures.all().filter(|one| one.stage().is_some());
+        let mut to: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for (node, bytes) in others.chain(own.map(|one| (one.to, one.remaining()))) {
+            *to.entry(node).or_default() += bytes;
+        }
+        for target in targets {
+            target.inbound = to.get(&target.node).copied().unwrap_or(0);
+        }
+    }
+
+    /// The same in a large cluster: of the rooms that this node was told of those that have not shown
+    /// to be silent or full since.
+    fn advised_targets(&self, now: Instant, evacuation: &Known) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for link in self.holders.keys().copied() {
+            for room in self.advised_rooms(now, link) {
+                let site = self.directory.site_of(room.node);
+                let named = site.is_some_and(|site| evacuation.record.to.contains(&site));
+                let alive = self.membership.liveness(now, room.node) == Liveness::Alive;
+                let host = self.membership.peer(room.node).filter(|_| alive);
+                let host = host.map(|peer| peer.heartbeat.host);
+                let silent = now.since(self.silent_since(room.node)) > self.config.suspect_after;
+                let deaf = self.partners.contains_key(&room.node) && !alive && silent;
+                let open = host.is_none_or(|host| host.takes_arrivals);
+                if room.node == self.me || !named || deaf || !open {
+                    continue;
+                }
+                let free = host.map_or(room.memory_free, |host| host.memory_free);
+                let free = free.saturating_sub(self.planned_at(room.node));
+                let before = self.bytes_chosen(now, link);
+                let inbound = 0;
+                targets.push(Target { node: room.node, link, free, before, inbound });
+            }
+        }
+        targets
+    }
+
+    /// Memory that this host's departures which have not begun want at `node`, bytes.
+    fn planned_at(&self, node: NodeId) -> u64 {
+        self.departures
+            .all()
+            .filter(|departure| departure.to == node && !departure.begun())
+            .map(|departure| memory_needed(&departure.vm))
+            .sum()
+    }
+
+    fn has_refused(&self, now: Instant, vm: &Vm, node: NodeId) -> bool {
+        let refused = self.setbacks.get(&vm.id).and_then(|one| one.refused.get(&node));
+        refused.is_some_and(|until| *until > now)
+    }
+
+    fn takes(&self, now: Instant, target: &Target, vm: &Vm) -> bool {
+        memory_needed(vm) <= target.free && !self.has_refused(now, vm, target.node)
+    }
+
+    /// Of the hosts that take a VM the best, and the link there. Where several links lead away, the
+    /// one on which the VM would be over first is taken; then the host to which the least is on its
+    /// way, then one with about the most memory.
+    fn best(&self, targets: &[Target], now: Instant, vm: &Vm) -> Option<(NodeId, LinkId)> {
+        use core::cmp::Reverse;
+        type Merit = (Reverse<Duration>, Reverse<u64>, u32, u64);
+        let mut best: Option<(Merit, NodeId, LinkId)> = None;
+        for target in targets.iter().filter(|target| self.takes(now, target, vm)) {
+            let capacity = self.capacities.get(&target.link);
+            let capacity = capacity.map_or(BytesPerSec(1), |one| one.usable());
+            let over = capacity.time_for(target.before.saturating_add(vm.bytes()));
+            // Hosts that choose in the same moment choose different ones among those alike.
+            let alike = target.free.checked_ilog2().unwrap_or(0);
+            let spread = mixed(vm.id.spread(), target.node.0);
+            let merit = (Reverse(over), Reverse(target.inbound), alike, spread);
+            if best.is_none_or(|(most, _, _)| merit > most) {
+                best = Some((merit, target.node, target.link));
+            }
+        }
+        best.map(|(_, node, link)| (node, link))
+    }
+
+    /// Why no host takes a VM: a reason for each host.
+    fn refusals(&self, now: Instant, evacuation: &Known, vm: &Vm) -> Vec<String> {
+        if self.is_large() {
+            return alloc::vec!["no host is known yet that has room for it".into()];
+        }
+        let mut reasons = Vec::new();
+        for (node, entry) in self.directory.nodes() {
+            if !evacuation.record.to.contains(&entry.site) || node == self.me {
+                continue;
+            }
             let alive = self.membership.liveness(now, node) == Liveness::Alive;
-            let Some(peer) = self.membership.peer(node).filter(|_| alive) else {
-                refuse("it is not heard".into());
-                continue;
-            };
-            let host = &peer.heartbeat.host;
-            if !host.takes_arrivals {
-                refuse("it takes no arrivals now".into());
-                continue;
-            }
-            let refused = self.setbacks.get(&vm.id).and_then(|one| one.refused.get(&node));
-            if refused.is_some_and(|until| *until > now) {
-                refuse("it refused or failed a moment ago".into());
-                continue;
-            }
-            let planned: u64 = self
-                .departures
-                .all()
-                .filter(|departure| departure.to == node && !departure.begun())
-                .map(|departure| memory_needed(&departure.vm))
-                .sum();
-            let free = host.memory_free.saturating_sub(planned);
-            if memory_needed(vm) > free {
-                refuse(format!(
+            let host = self.membership.peer(node).filter(|_| alive).map(|one| one.heartbeat.host);
+            let why = match host {
+                _ if self.directory.link_between(self.site, entry.site).is_none() => {
+                    "it stands in this very site".into()
+                }
+                None => "it is not heard".into(),
+                Some(host) if !host.takes_arrivals => "it takes no arrivals now".into(),
+                Some(_) if self.has_refused(now, vm, node) => {
+                    "it refused or failed a moment ago".into()
+                }
+                Some(host) => format!(
                     "{} MiB of memory are needed and {} MiB are free",
                     memory_needed(vm) >> 20,
-                    free >> 20
-                ));
-                continue;
-            }
-            // Where several links lead away, the one on which it would be over first is taken.
-            let before = *busy.entry(link).or_insert_with(|| self.bytes_chosen(now, link));
-            let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-            let over = capacity.time_for(before.saturating_add(vm.bytes()));
-            let merit = (core::cmp::Reverse(over), free);
-            if best.is_none_or(|(most, _, _)| merit > most) {
-                best = Some((merit, node, link));
-            }
+                    host.memory_free.saturating_sub(self.planned_at(node)) >> 20
+                ),
+            };
+            reasons.push(format!("{}: {why}", entry.name));
         }
-        if reasons.is_empty() && best.is_none() {
+        if reasons.is_empty() {
             reasons.push("no host stands in the destination sites".into());
         }
-        best.map(|(_, node, link)| (node, link)).ok_or(reasons)
+        reasons
     }
 
     /// Bytes of the VMs that have chosen a link.
@@ -142,17 +322,34 @@ impl Node {
         others.chain(own.map(|one| one.remaining())).fold(0, u64::saturating_add)
     }
 
-    /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link
-    /// and this host's interface carry: a guest that outruns those must be slowed down or paused.
-    fn floor(&self, vm: &Vm, capacity: BytesPerSec) -> BytesPerSec {
+    /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link,
+    /// its streams and the interfaces carry: a guest that outruns those must be slowed down or
+    /// paused.
+    fn floor(
+        &self,
+        vm: &Vm,
+        link: LinkId,
+        capacity: BytesPerSec,
+        most: BytesPerSec,
+    ) -> BytesPerSec {
         if vm.state != RunState::Running {
             return BytesPerSec(0);
         }
         let converging = BytesPerSec(vm.dirty_rate.saturating_mul(12) / 10).min(capacity);
-        match self.host.nic_speed {
-            BytesPerSec(0) => converging,
-            most => converging.min(most),
-        }
+        let known = [self.reach(link), most].into_iter().filter(|rate| rate.0 > 0);
+        known.fold(converging, BytesPerSec::min)
+    }
+
+    /// The most that the interfaces here and at a destination carry; zero if neither is known.
+    fn most_to(&self, to: NodeId) -> BytesPerSec {
+        let there = self.membership.peer(to).map(|peer| peer.heartbeat.host.nic_speed);
+        let known = [Some(self.host.nic_speed), there].into_iter().flatten();
+        known.filter(|rate| rate.0 > 0).min().unwrap_or(BytesPerSec(0))
+    }
+
+    /// The most that one move's streams reach over a link, as the carrier knows it; else zero.
+    fn reach(&self, link: LinkId) -> BytesPerSec {
+        self.samples.get(&link).map_or(BytesPerSec(0), |sample| sample.reach)
     }
 
     /// The VMs under way and the next ones, as the others need to know them.
@@ -163,6 +360,7 @@ impl Node {
             .all()
             .filter_map(|departure| {
                 let capacity = self.capacities.get(&departure.link)?.usable();
+                let most = self.most_to(departure.to);
                 Some(HeadVm {
                     vm: departure.id.vm,
                     evacuation: departure.evacuation,
@@ -171,16 +369,15 @@ impl Node {
                     priority: departure.vm.policy.priority,
                     bytes: departure.remaining(),
                     dirty_rate: departure.progress.dirty_rate.max(departure.vm.dirty_rate),
-                    floor: self.floor(&departure.vm, capacity),
+                    floor: self.floor(&departure.vm, departure.link, capacity, most),
                     most,
+                    reach: self.reach(departure.link),
                     to: Some(departure.to),
                 })
             })
             .collect();
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return heads };
-        let mut listed = 0;
-        for vm in self.waiting(now) {
-            let Ok((_, link)) = self.destination(now, evacuation, vm) else { continue };
+        for (vm, _, link) in self.choices(now) {
             let Some(capacity) = self.capacities.get(&link) else { continue };
             heads.push(HeadVm {
                 vm: vm.id,
@@ -190,14 +387,11 @@ impl Node {
                 priority: vm.policy.priority,
                 bytes: vm.bytes(),
                 dirty_rate: vm.dirty_rate,
-                floor: self.floor(vm, capacity.usable()),
+                floor: self.floor(vm, link, capacity.usable(), most),
                 most,
+                reach: self.reach(link),
                 to: None,
             });
-            listed += 1;
-            if listed == HEAD {
-                break;
-            }
         }
         heads
     }
@@ -212,12 +406,12 @@ impl Node {
                 report.unknown += 1;
             }
         }
-        if self.evacuations.covering(self.me, self.site).is_some() {
+        if let Some(targets) = self.own_targets(now) {
             let resting = self.vms.values().filter(|vm| {
                 self.departures.get(vm.id).is_none() && self.arrivals.get(vm.id).is_none()
             });
             for vm in resting {
-                if self.reasons(now, vm).is_empty() {
+                if self.can_go(now, &targets, vm) {
                     report.bytes = report.bytes.saturating_add(vm.bytes());
                     report.vms += 1;
                 } else {
@@ -232,16 +426,22 @@ impl Node {
     pub(super) fn tell_stuck(&mut self, now: Instant, fx: &mut crate::effects::Effects) {
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
         // Nobody can be known to be missing before they had the time to be heard.
-        if now.since(self.started_at) < self.config.dead_after {
+        let heard_for = match self.is_large() {
+            true => now.since(self.started_at.max(evacuation.changed_at)),
+            false => now.since(self.started_at),
+        };
+        if heard_for < self.config.dead_after {
             return;
         }
         let id = evacuation.record.id;
+        let targets = self.targets(now, evacuation);
         let stuck: Vec<(crate::ids::VmId, String, Vec<String>)> = self
             .vms
             .values()
             .filter(|vm| {
                 self.departures.get(vm.id).is_none() && !self.setbacks.contains_key(&vm.id)
             })
+            .filter(|vm| !self.can_go(now, &targets, vm))
             .map(|vm| (vm.id, vm.name.clone(), self.reasons(now, vm)))
             .filter(|(_, _, reasons)| !reasons.is_empty())
             .collect();

@@ -11,42 +11,95 @@ use crate::{
     effects::Effects,
     evacuation::State,
     ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
-    membership::Liveness,
-    message::{Direct, HeldBack, Stage},
+    membership::{Liveness, Peer},
+    message::{Direct, HeadVm, HeldBack, Stage},
     order::{Contender, common_order},
     output::{NoticeKind, Output},
     planted::Bug,
     time::Instant,
     tokens::{HandOn, issuer::Target, slices},
     units::BytesPerSec,
-    vm::RunState,
+    vm::{RunState, Vm},
 };
 
 /// VMs in the common order, besides those with shares, for which room is set aside early.
 const RESERVED_AHEAD: usize = 2;
+/// How long a reservation is kept at least: with it a VM's prospects change, and a reservation that is
+/// given up for that would be asked for again at once.
+const KEPT_FOR: Duration = Duration::from_secs(2);
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
 /// Time between two orders to forget what is left of VMs that run elsewhere.
 const CLEAR_EVERY: Duration = Duration::from_secs(5);
+
+/// Those for whom room is set aside: all that have a share, and those that come after them.
+pub(super) fn to_reserve<'a>(
+    order: &'a [Contender],
+    shares: &'a [Share],
+) -> impl Iterator<Item = &'a Contender> {
+    let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
+    let ahead = order.iter().filter(move |one| !has_share(one)).take(RESERVED_AHEAD);
+    order.iter().filter(has_share).chain(ahead)
+}
 
 impl Node {
     /// Everyone who wants a link, in the common order.
     pub(crate) fn order(&self, now: Instant, link: LinkId) -> Vec<Contender> {
         let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
         // Who has fallen silent gets nothing new: the next in order does not wait for its death.
-        let heard = self
-            .membership
-            .up(now)
-            .filter(|(node, _)| self.membership.liveness(now, *node) == Liveness::Alive);
-        let others = heard.flat_map(|(source, peer)| {
-            peer.heartbeat.queue.head.iter().map(move |vm| Contender { source, vm: *vm })
+        let alive = |peer| self.membership.liveness_of(now, peer) == Liveness::Alive;
+        let heads = |peer: &Peer| !peer.heartbeat.queue.head.is_empty();
+        let heard = self.membership.peers().filter(|(_, peer)| heads(peer) && alive(peer));
+        let own = self.bytes_left();
+        let mut remaining = own;
+        let mut all: Vec<Contender> = Vec::new();
+        let runtime = self.host.runtime_left_ms.map(Duration::from_millis);
+        let heads = self.heads(now);
+        all.extend(heads.into_iter().map(|vm| self.contender(now, self.me, vm, own, runtime)));
+        for (source, peer) in heard {
+            let bytes = peer.heartbeat.queue.bytes;
+            remaining = remaining.saturating_add(bytes);
+            let since = now.since(peer.heard_at);
+            let runtime = peer.heartbeat.host.runtime_left_ms.map(Duration::from_millis);
+            let runtime = runtime.map(|left| left.saturating_sub(since));
+            let heads = peer.heartbeat.queue.head.iter();
+            all.extend(heads.map(|vm| self.contender(now, source, *vm, bytes, runtime)));
+        }
+        common_order(link, capacity, remaining, all.into_iter())
+    }
+
+    pub(super) fn contender(
+        &self,
+        now: Instant,
+        source: NodeId,
+        vm: HeadVm,
+        source_bytes: u64,
+        runtime_left: Option<Duration>,
+    ) -> Contender {
+        let evacuation = self.evacuations.get(vm.evacuation);
+        let deadline = evacuation.and_then(|known| known.time_left(now));
+        let time_left = [deadline, runtime_left].into_iter().flatten().min();
+        let time_left = time_left.filter(|left| !left.is_zero());
+        Contender { source, vm, source_bytes, time_left }
+    }
+
+    /// Bytes that this host has still to send, as far as it knows.
+    pub(super) fn bytes_left(&self) -> u64 {
+        let under_way = self.departures.all().map(Departure::remaining);
+        let covered = self.evacuations.covering(self.me, self.site).is_some();
+        let waiting = self.vms.values().filter(|vm| {
+            covered && vm.obstacles.is_empty() && self.departures.get(vm.id).is_none()
         });
-        let own = self.heads(now).into_iter().map(|vm| Contender { source: self.me, vm });
-        common_order(link, capacity, others.chain(own))
+        under_way.chain(waiting.map(Vm::bytes)).fold(0, u64::saturating_add)
     }
 
     pub(crate) fn shares(&self, now: Instant, link: LinkId, order: &[Contender]) -> Vec<Share> {
-        let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+        if order.is_empty() {
+            return Vec::new();
+        }
+        let estimate = self.capacities.get(&link);
+        let capacity = estimate.map_or(BytesPerSec(1), |one| one.usable());
+        let width = estimate.map_or(1, |one| one.width());
         let round_trip = self.link_round_trip(now, link);
         if self.config.planted(Bug::HeadPassedOver) {
             let waits = |one: &Contender| matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
@@ -55,12 +108,13 @@ impl Node {
             if let [head, _, ..] = waiting[..] {
                 return allocate(
                     capacity,
+                    width,
                     round_trip,
                     &[&order[..head], &order[head + 1..]].concat(),
                 );
             }
         }
-        allocate(capacity, round_trip, order)
+        allocate(capacity, width, round_trip, order)
     }
 
     /// Own moves: ends what is over, asks for room, starts what has its share.
@@ -72,18 +126,31 @@ impl Node {
             let shares = self.shares(now, link, &order);
             let share_of: BTreeMap<VmId, u16> =
                 shares.iter().map(|share| (share.vm, share.tokens)).collect();
-            let ahead = shares.len() + RESERVED_AHEAD;
             let me = self.me;
-            for contender in order.iter().take(ahead).filter(|one| one.source == me) {
-                if self.departures.get(contender.vm.vm).is_none() {
-                    self.make_room(now, &order, contender.vm.vm, fx);
-                    self.reserve(now, contender.vm.vm, link, fx);
-                }
-            }
+            let needed = to_reserve(&order, &shares).filter(|one| one.source == me);
+            let needed: Vec<VmId> = needed.map(|one| one.vm.vm).collect();
+            self.reserve_all(now, link, &order, &needed, fx);
             for contender in order.iter().filter(|one| one.source == me) {
                 let tokens = share_of.get(&contender.vm.vm).copied().unwrap_or(0);
                 self.start(now, contender, tokens, fx);
                 self.weigh(contender, tokens, fx);
+            }
+        }
+    }
+
+    /// Has room set aside for all that need it now.
+    pub(super) fn reserve_all(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        order: &[Contender],
+        needed: &[VmId],
+        fx: &mut Effects,
+    ) {
+        for vm in needed {
+            if self.departures.get(*vm).is_none() {
+                self.make_room(now, order, needed, fx);
+                self.reserve(now, *vm, link, fx);
             }
         }
     }
@@ -93,17 +160,20 @@ impl Node {
         self.departures.all().filter(|one| one.stage().is_some()).count()
     }
 
-    /// Gives up the reservation furthest down the order for a VM that stands before it: the order
-    /// changes with the estimate of the link, and what was reserved first may not be next any more.
-    fn make_room(&mut self, now: Instant, order: &[Contender], vm: VmId, fx: &mut Effects) {
+    /// Gives up the reservation furthest down the order for a VM that needs one now: the order changes
+    /// with the estimate of the link, and what was reserved first may not be next any more. `needed`:
+    /// all that need one.
+    fn make_room(&mut self, now: Instant, order: &[Contender], needed: &[VmId], fx: &mut Effects) {
         if self.departures_open() < self.config.departures_at_once {
             return;
         }
-        let further_down = order.iter().rev().take_while(|contender| contender.vm.vm != vm);
-        let last = further_down
-            .filter(|contender| contender.source == self.me)
-            .map(|contender| contender.vm.vm)
-            .find(|vm| self.departures.get(*vm).is_some_and(|departure| !departure.begun()));
+        let mut others = order.iter().rev().map(|contender| contender.vm.vm);
+        let last = others.find(|vm| {
+            let given_up = |departure: &Departure| {
+                !departure.begun() && now.since(departure.began_at) >= KEPT_FOR
+            };
+            !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up)
+        });
         let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
         if departure.phase == Phase::Reserved {
             departure.keep(now, fx);
@@ -119,11 +189,10 @@ impl Node {
             return;
         }
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
-        let Some(vm) = self.vms.get(&vm) else { return };
-        let Ok((to, by)) = self.destination(now, evacuation, vm) else { return };
-        if by != link {
-            return;
-        }
+        let evacuation = evacuation.record.id;
+        let mut choices = self.choices(now).into_iter();
+        let chosen = choices.find(|(one, _, by)| one.id == vm && *by == link);
+        let Some((vm, to)) = chosen.map(|(vm, to, _)| (vm.clone(), to)) else { return };
         self.attempt += 1;
         let id = MoveId {
             vm: vm.id,
@@ -132,16 +201,17 @@ impl Node {
             attempt: self.attempt,
         };
         let offline = vm.state == RunState::ShutOff;
+        let attempts = self.setbacks.get(&vm.id).map_or(0, |setback| setback.failures) + 1;
         let departure = Departure {
             id,
             to,
             link,
-            evacuation: evacuation.record.id,
-            vm: vm.clone(),
+            evacuation,
+            vm,
             phase: Phase::Reading,
             progress: Default::default(),
             start_ms: 0,
-            attempts: self.setbacks.get(&vm.id).map_or(0, |setback| setback.failures) + 1,
+            attempts,
             definition: None,
             decided: crate::journal::Decided::Open,
             paused_at: None,
@@ -163,7 +233,13 @@ impl Node {
         self.departures.insert(departure);
     }
 
-    fn start(&mut self, now: Instant, contender: &Contender, tokens: u16, fx: &mut Effects) {
+    pub(super) fn start(
+        &mut self,
+        now: Instant,
+        contender: &Contender,
+        tokens: u16,
+        fx: &mut Effects,
+    ) {
         let Some(departure) = self.departures.get(contender.vm.vm) else { return };
         if departure.phase != Phase::Reserved {
             return;
@@ -182,7 +258,7 @@ impl Node {
 
     /// How the carrier divides this host's share among its moves: what switches over first, then
     /// by the order.
-    fn weigh(&mut self, contender: &Contender, tokens: u16, fx: &mut Effects) {
+    pub(super) fn weigh(&mut self, contender: &Contender, tokens: u16, fx: &mut Effects) {
         let Some(departure) = self.departures.get_mut(contender.vm.vm) else { return };
         let weight = match departure.stage() {
             Some(Stage::Switching) => 1000,
@@ -265,7 +341,7 @@ impl Node {
     fn is_alone_silent(&self, now: Instant, node: NodeId) -> bool {
         let site = self.directory.site_of(node);
         // A node that was never heard in this life of ours is silent since our start.
-        let heard_at = self.membership.peer(node).map_or(self.started_at, |peer| peer.heard_at);
+        let heard_at = self.silent_since(node);
         self.membership.up(now).any(|(other, peer)| {
             let silent_alone = now.since(heard_at.max(peer.alive_since));
             self.directory.site_of(other) == site && silent_alone > self.config.dead_after * 2
@@ -274,7 +350,7 @@ impl Node {
 
     /// Whether another destination of the evacuation has been heard for long while `node` was not.
     fn others_take_it(&self, now: Instant, node: NodeId, evacuation: EvacuationId) -> bool {
-        let silent_since = self.membership.peer(node).map_or(self.started_at, |peer| peer.heard_at);
+        let silent_since = self.silent_since(node);
         let to = self.evacuations.get(evacuation).map(|known| &known.record.to);
         self.membership.up(now).any(|(other, peer)| {
             let allowed = |sites: &&Vec<SiteId>| {
@@ -288,9 +364,9 @@ impl Node {
     pub(super) fn update_claims(&mut self, now: Instant, fx: &mut Effects) {
         for (link, issuer) in &mut self.issuers {
             let before = issuer.tokens();
-            let receivers = self.directory.receivers(*link);
+            let Some(receivers) = self.candidates.get(link) else { continue };
             if !self.leaving {
-                issuer.update_claims(now, self.me, &receivers, &self.membership);
+                issuer.update_claims(now, self.me, receivers, &self.membership);
             }
             if issuer.tokens() != before {
                 fx.urgent();
@@ -302,7 +378,7 @@ impl Node {
     pub(super) fn estimate(&mut self, now: Instant, fx: &mut Effects) {
         let links: Vec<LinkId> = self.issuers.keys().copied().collect();
         for link in links {
-            let receivers = self.directory.receivers(link);
+            let Some(receivers) = self.candidates.get(&link) else { continue };
             let up = receivers.iter().copied().filter(|node| self.membership.is_up(now, *node));
             if slices::issuer_of(link, 0, up) != Some(self.me) {
                 continue;
@@ -315,7 +391,7 @@ impl Node {
                 let fresh = now.since(peer.heard_at) <= self.config.heartbeat * 3 / 2;
                 for report in peer.heartbeat.links.iter().filter(|report| report.link == link) {
                     complete &= fresh || (report.sent.0 == 0 && report.arrived.0 == 0);
-                    if receivers.contains(&node) {
+                    if self.directory.is_receiver(link, node) {
                         arrived = arrived.saturating_add(report.arrived.0 * times);
                     } else {
                         senders.push(SenderReport {
@@ -328,7 +404,12 @@ impl Node {
             }
             let round_trip = self.link_round_trip(now, link);
             let order = self.order(now, link);
-            let under_way = |divided| under_way(divided, round_trip, &order);
+            // What arrives at a host whose daemon is dead is not told.
+            complete &= order.iter().all(|one| {
+                let waits = matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
+                waits || one.vm.to.is_none_or(|to| to == self.me || self.membership.is_up(now, to))
+            });
+            let under_way = |divided, width| under_way(divided, width, round_trip, &order);
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
             if !complete {
                 // Somebody who used the link is silent, perhaps because it is cut: what the others
@@ -373,9 +454,14 @@ impl Node {
                     None => targets.push(Target { sender: share.source, tokens: share.tokens }),
                 }
             }
-            let receivers = self.directory.receivers(link);
+            let Some(receivers) = self.candidates.get(&link) else { continue };
             let Some(issuer) = self.issuers.get_mut(&link) else { continue };
-            if issuer.issue(now, self.me, &receivers, &self.membership, &targets) {
+            let before = issuer.table().entries.clone();
+            let moved = issuer.issue(now, self.me, receivers, &self.membership, &targets);
+            if self.is_large() {
+                self.note_division(now, link, &order, &shares);
+                self.hurry_granted(now, &before, link);
+            } else if moved {
                 fx.urgent();
             }
         }

@@ -159,6 +159,20 @@ impl Holder {
             .fold(0, u16::saturating_add)
     }
 
+    /// Whether there is anything of which some may be usable, now or later, without another message.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.grants.values().any(|grant| grant.tokens > 0 && grant.expires > now)
+            || self.received.values().flatten().any(|received| received.expires > now)
+    }
+
+    /// When what is usable may next become another without another message.
+    pub fn next_end(&self, now: Instant) -> Option<Instant> {
+        let grants = self.grants.values().map(|grant| grant.expires);
+        let given = self.given.values().flatten().map(|given| given.expires);
+        let received = self.received.values().flatten().map(|received| received.expires);
+        grants.chain(given).chain(received).filter(|expires| *expires > now).min()
+    }
+
     fn usable_of(&self, now: Instant, issuer: NodeId) -> u16 {
         let granted =
             self.grants.get(&issuer).filter(|grant| grant.expires > now).map_or(0, |grant| {

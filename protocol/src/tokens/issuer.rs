@@ -40,6 +40,9 @@ enum Claim {
     Issued,
 }
 
+/// How far this node is with each slice; `None` where it falls to another.
+type Claims = [Option<Claim>; slices::SLICES as usize];
+
 /// What a sender is to have of the whole link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
@@ -54,7 +57,7 @@ pub struct Target {
 pub struct Issuer {
     link: LinkId,
     wait: Duration,
-    claims: BTreeMap<u16, Claim>,
+    claims: Claims,
     /// The receiving nodes that were up when we last looked, and the slices that fall to us among them.
     fallen: (Vec<NodeId>, u64),
     /// When we last looked, and until when no receiving node that was up then can have taken over.
@@ -69,7 +72,7 @@ impl Issuer {
     /// with its drift allowance.
     pub fn new(link: LinkId, wait: Duration) -> Self {
         let table = Table { link, version: 0, slices: 0, entries: Vec::new() };
-        let (claims, ledger) = (BTreeMap::new(), Ledger::default());
+        let (claims, ledger) = ([None; slices::SLICES as usize], Ledger::default());
         let (fallen, planted) = ((Vec::new(), 0), Planted::default());
         let looked = (Instant::default(), None);
         Self { link, wait, claims, fallen, looked, ledger, table, planted }
@@ -92,10 +95,8 @@ impl Issuer {
 
     /// The slices that this node may issue now, one bit each.
     pub fn mask(&self) -> u64 {
-        self.claims
-            .iter()
-            .filter(|(_, claim)| **claim == Claim::Issued)
-            .fold(0, |mask, (slice, _)| mask | 1 << slice)
+        let issued = |(_, claim): &(usize, &Option<Claim>)| **claim == Some(Claim::Issued);
+        self.claims.iter().enumerate().filter(issued).fold(0, |mask, (slice, _)| mask | 1 << slice)
     }
 
     /// Takes note of what a sender goes by.
@@ -113,29 +114,36 @@ impl Issuer {
         receivers: &[NodeId],
         membership: &Membership,
     ) {
-        let up: Vec<NodeId> =
-            receivers.iter().copied().filter(|node| membership.is_up(now, *node)).collect();
-        let heard_by_all = up
-            .iter()
-            .filter(|node| **node != me)
-            .map(|node| membership.peer(*node).and_then(|peer| peer.echoed_since))
-            .try_fold(Instant::default(), |latest, since| Some(latest.max(since?)));
-        let others = up.iter().filter(|node| **node != me);
-        let vouched = others.filter_map(|node| membership.vouched_until(now, *node)).min();
-        let (looked_at, before) = core::mem::replace(&mut self.looked, (now, vouched));
+        let (looked_at, before) = self.looked;
+        let mut up: Vec<NodeId> = Vec::with_capacity(receivers.len());
+        // When the last of those that are up first echoed us; `None` while one has not.
+        let mut heard_by_all = Some(Instant::default());
+        let mut vouched: Option<Instant> = None;
+        let mut may_have_taken_over = false;
+        for node in receivers.iter().copied() {
+            if node == me {
+                up.push(node);
+                continue;
+            }
+            let Some(peer) = membership.peer(node) else { continue };
+            let liveness = membership.liveness_of(now, peer);
+            if !matches!(liveness, Liveness::Alive | Liveness::Suspected) {
+                continue;
+            }
+            up.push(node);
+            heard_by_all = heard_by_all.zip(peer.echoed_since).map(|(all, one)| all.max(one));
+            let until = membership.vouched_by(peer);
+            vouched = Some(vouched.map_or(until, |earliest| earliest.min(until)));
+            let deaf = liveness == Liveness::Alive && now >= until;
+            let back = peer.revived && peer.alive_since > looked_at;
+            may_have_taken_over |= deaf || back;
+        }
+        self.looked = (now, vouched);
         let stood_still =
             now.since(looked_at) > STOOD_STILL && before.is_some_and(|until| now >= until);
-        let may_have_taken_over = |node: &NodeId| {
-            let deaf = membership.liveness(now, *node) == Liveness::Alive
-                && membership.vouched_until(now, *node).is_some_and(|until| now >= until);
-            let back = membership
-                .peer(*node)
-                .is_some_and(|peer| peer.revived && peer.alive_since > looked_at);
-            deaf || back
-        };
-        let lapsed = stood_still || up.iter().any(|node| *node != me && may_have_taken_over(node));
+        let lapsed = stood_still || may_have_taken_over;
         if lapsed && !self.planted.is(Bug::TakenOverAtOnce) {
-            self.claims.values_mut().for_each(|claim| *claim = Claim::Waiting(now));
+            self.claims.iter_mut().flatten().for_each(|claim| *claim = Claim::Waiting(now));
         }
         let starts = self.fallen.0.is_empty();
         let at_once = self.planted.is(Bug::TakenOverAtOnce) && !starts
@@ -146,12 +154,12 @@ impl Issuer {
             let mask = (0..slices::SLICES).filter(|slice| ours(*slice));
             self.fallen = (up.clone(), mask.fold(0, |mask, slice| mask | 1 << slice));
         }
-        for slice in 0..slices::SLICES {
+        for (slice, claim) in self.claims.iter_mut().enumerate() {
             if self.fallen.1 & (1 << slice) == 0 {
-                self.claims.remove(&slice);
+                *claim = None;
                 continue;
             }
-            let claim = self.claims.entry(slice).or_insert(begin);
+            let claim = claim.get_or_insert(begin);
             if let (Claim::Waiting(since), Some(heard)) = (*claim, heard_by_all)
                 && now >= since.max(heard) + self.wait
             {
@@ -183,7 +191,7 @@ impl Issuer {
             return false;
         }
         let own = self.tokens();
-        if own == 0 && !self.claims.is_empty() {
+        if own == 0 && self.claims.iter().any(Option::is_some) {
             // All slices wait. What was granted before runs out by itself before anyone else may
             // issue them, and until then it is good: taking it back would only idle the link.
             return false;
@@ -255,7 +263,7 @@ impl Issuer {
 
     /// When a wait or a grant ends, if one does.
     pub fn next_change(&self) -> Option<Instant> {
-        let waits = self.claims.values().filter_map(|claim| match claim {
+        let waits = self.claims.iter().flatten().filter_map(|claim| match claim {
             Claim::Waiting(since) => Some(*since + self.wait),
             Claim::Issued => None,
         });

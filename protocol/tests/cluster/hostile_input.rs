@@ -211,6 +211,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 dirty_rate: number(),
                 floor: BytesPerSec(number()),
                 most: BytesPerSec(number()),
+                reach: BytesPerSec(number()),
                 to: None,
             });
             Message::Heartbeat(Heartbeat {
@@ -261,6 +262,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                     link,
                     capacity: BytesPerSec(number()),
                     epoch: number(),
+                    width: 1,
                 }],
                 evacuations: vec![lifeboat_protocol::evacuation::Record {
                     id: EvacuationId(number()),

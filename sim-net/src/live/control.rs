@@ -193,6 +193,17 @@ fn open(line: &[u8]) -> (Value, Result<Value, Refusal>) {
     }
 }
 
+/// A request as it is written again, if it is one; for the fuzzer.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz_line<R: DeserializeOwned + Serialize>(line: &[u8]) -> Option<Value> {
+    let (id, request) = open(line);
+    let understood = request.and_then(understand::<R>);
+    let answer = understood.as_ref().map(|_| Value::Null).map_err(Clone::clone);
+    drop(reply(id, answer).to_string());
+    let understood = understood.ok()?;
+    Some(serde_json::to_value(&understood).expect("a request is plain data"))
+}
+
 fn understand<R: DeserializeOwned>(request: Value) -> Result<R, Refusal> {
     serde_json::from_value(request)
         .map_err(|reason| Refusal::malformed(format!("the request makes no sense: {reason}")))

@@ -56,6 +56,7 @@ impl World {
                 let life = self.hosts[host].life;
                 let right = Right { rate: rate.0 as f64, until, tokens: 0, life };
                 self.hosts[host].carrier.rights.insert(link, right);
+                self.note_holder(host);
             }
             Output::Look { vm } => {
                 if !self.hosts[host].hypervisor.down {
@@ -149,6 +150,7 @@ impl World {
     fn send(&mut self, from: usize, to: usize, bytes: &Rc<[u8]>) {
         self.stats.messages += 1;
         self.stats.message_bytes += bytes.len() as u64;
+        self.hosts[from].load.sent_bytes += bytes.len() as u64;
         let way = self.one_way(from, to);
         for copy in self.network.send(self.now, from, to, way, bytes) {
             let (at, bytes) = (self.now + copy.delay, copy.bytes);

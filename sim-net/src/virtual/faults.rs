@@ -132,6 +132,7 @@ impl World {
 
     /// The daemon dies; hypervisor, carrier and journal live on.
     pub(crate) fn crash(&mut self, host: usize) {
+        self.rival_dies(host);
         let one = &mut self.hosts[host];
         one.daemon = None;
         one.waiting.clear();
@@ -150,8 +151,9 @@ impl World {
         self.hosts[host].powered = false;
         let on_it: Vec<_> = self.hosts[host].hypervisor.guests.keys().copied().collect();
         for vm in on_it {
-            let elsewhere = self.hosts.iter().filter(|host| host.powered).any(|host| {
-                host.hypervisor.guests.get(&vm).is_some_and(super::hypervisor::Guest::is_whole)
+            let elsewhere = self.copies_of(vm).map(|host| &self.hosts[host]).any(|host| {
+                let guest = host.hypervisor.guests.get(&vm);
+                host.powered && guest.is_some_and(super::hypervisor::Guest::is_whole)
             });
             if !elsewhere {
                 self.died_with_host.insert(vm);

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use lifeboat_protocol::{Input, Instant, LinkId, Node, NodeId, output::Notice};
 
-use super::{carrier::Carrier, clock::Clock, hypervisor::Hypervisor, journal::Journal};
+use super::{
+    carrier::Carrier, clock::Clock, hypervisor::Hypervisor, journal::Journal, world::Load,
+};
 
 /// One host.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) sound_since: u64,
     pub(crate) handled_at: u64,
     pub(crate) handled_here: u32,
+    /// What its daemon cost so far.
+    pub(crate) load: Load,
 }
 
 impl Host {
@@ -59,6 +63,25 @@ impl Host {
         for (link, right) in own {
             right.tokens = node.usable_tokens(local, *link);
         }
+    }
+
+    /// Whether its daemon or its carrier has tokens of a link, or may have without another event.
+    pub(crate) fn may_hold(&self, now: u64, link: LinkId) -> bool {
+        let local = self.local(now);
+        let daemon = self.daemon.as_ref().is_some_and(|node| node.may_hold(local, link));
+        daemon || self.carrier.right(link, local).is_some()
+    }
+
+    /// The world's time, or a little earlier, when its tokens of a link may become others although
+    /// nothing happens to it.
+    pub(crate) fn tokens_change_at(&self, now: u64, link: LinkId) -> u64 {
+        let local = self.local(now);
+        let daemon = self.daemon.as_ref().and_then(|node| node.tokens_change_at(local, link));
+        let carrier = self.carrier.right(link, local).map(|right| right.until);
+        let awakes = Some(self.frozen_until).filter(|until| *until > now);
+        let ends = daemon.into_iter().chain(carrier).map(|at| self.clock.when(at));
+        // A clock's inverse may be some nanoseconds late.
+        ends.chain(awakes).min().map_or(u64::MAX, |at| at.saturating_sub(4))
     }
 
     /// Tokens that this host may be using: its daemon's, or those that a dead daemon left with the

@@ -95,6 +95,20 @@ impl Link {
         ((share / self.stream_rate()).ceil() as u32).clamp(1, self.max_streams)
     }
 
+    /// The most that one move can reach with all the streams that it may have, bytes per second.
+    /// Where many streams saturate, nothing is counted: the published score has the line's rate.
+    pub(crate) fn most_of_one_move(&self) -> f64 {
+        match self.saturates {
+            true => f64::INFINITY,
+            false => f64::from(self.max_streams) * self.stream_rate(),
+        }
+    }
+
+    /// What all streams that one move may have reach alone, bytes per second.
+    pub(crate) fn reach_of_one_move(&self) -> f64 {
+        f64::from(self.max_streams) * self.stream_rate()
+    }
+
     /// What production leaves of the line when `ours` want through, bytes per second: it backs off as
     /// other streams do, down to half of the line.
     pub(crate) fn left_by_production(&self, ours: f64) -> f64 {

@@ -10,13 +10,16 @@
 //! - Every check of [`checks`] is made after every event.
 //! - Nothing here reads a clock, a file or a socket; [`scenario::read`] alone opens files.
 
+mod bounds;
 pub mod calibration;
 mod carrier;
 pub mod checks;
 mod clock;
 mod event;
 mod execute;
+pub mod experiments;
 mod faults;
+pub mod generated;
 mod host;
 mod hypervisor;
 mod journal;
@@ -24,12 +27,13 @@ mod link;
 mod moves;
 mod network;
 pub mod report;
+pub mod rivals;
 pub mod scenario;
 pub mod sweep;
 mod world;
 
 pub use hypervisor::Place;
-pub use world::{Ended, Stats, World};
+pub use world::{Ended, Load, Stats, World};
 
 /// Nanoseconds in a millisecond.
 pub(crate) const MILLISECOND: u64 = 1_000_000;

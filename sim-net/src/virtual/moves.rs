@@ -19,7 +19,7 @@ use lifeboat_protocol::{
 
 use super::{
     MILLISECOND, SECOND, World, carrier::Meter, event::Event, host::Host, hypervisor::Guest,
-    hypervisor::Place, nanoseconds,
+    hypervisor::Place, link::Link, nanoseconds,
 };
 
 /// Time between two steps of the fluids.
@@ -70,7 +70,7 @@ pub(crate) struct Move {
     stop_now: bool,
     silent_since: Option<u64>,
     /// Congestion window of each of its streams, bytes.
-    ramp: f64,
+    pub(crate) ramp: f64,
     /// What it got in the last step, bytes per second.
     rate: f64,
     /// The source's content when the guest was paused.
@@ -107,11 +107,11 @@ impl Move {
 }
 
 /// What one move asks of its link in a step.
-struct Demand {
-    index: usize,
-    rate: f64,
+pub(crate) struct Demand {
+    pub(crate) index: usize,
+    pub(crate) rate: f64,
     /// What its streams could reach.
-    reach: f64,
+    pub(crate) reach: f64,
 }
 
 impl World {
@@ -261,6 +261,9 @@ impl World {
     /// What each move of a link asks for: its part of its host's right, as far as its streams and
     /// both interfaces allow.
     fn demands(&mut self, link: usize) -> Vec<Demand> {
+        if self.rival.is_some() {
+            return self.rival_demands(link);
+        }
         let mut demands = Vec::new();
         let mut senders: Vec<usize> = self
             .moves
@@ -477,7 +480,9 @@ impl World {
         for host in 0..self.hosts.len() {
             let links: Vec<LinkId> = self.hosts[host].carrier.meters.keys().copied().collect();
             for link in links {
-                let sample = measured(&mut self.hosts[host], link, seconds);
+                let reach = self.links.iter().find(|one| one.id == link);
+                let reach = reach.map_or(0.0, Link::reach_of_one_move);
+                let sample = measured(&mut self.hosts[host], link, reach, seconds);
                 if let Some(sample) = sample {
                     self.tell_soon(host, Input::Link(sample));
                 }
@@ -503,7 +508,7 @@ impl World {
 }
 
 /// What a carrier tells of a link since its last sample; nothing while nothing has changed.
-fn measured(host: &mut Host, link: LinkId, seconds: f64) -> Option<LinkSample> {
+fn measured(host: &mut Host, link: LinkId, reach: f64, seconds: f64) -> Option<LinkSample> {
     let meter: Meter = host.carrier.meters.insert(link, Meter::default())?;
     let silent = !meter.wanted && meter.arrived == 0.0;
     if silent && !host.carrier.told.get(&link).copied().unwrap_or(false) {
@@ -525,5 +530,6 @@ fn measured(host: &mut Host, link: LinkId, seconds: f64) -> Option<LinkSample> {
         arrived: BytesPerSec((meter.arrived / seconds) as u64),
         held_back,
         round_trip: None,
+        reach: BytesPerSec(reach as u64),
     })
 }

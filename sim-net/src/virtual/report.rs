@@ -7,9 +7,12 @@
 
 use std::collections::BTreeMap;
 
+use lifeboat_protocol::NodeId;
 use serde::Serialize;
 
-use super::{Place, SECOND, World, nanoseconds, world::Ended, world::Tracked};
+use super::{
+    MILLISECOND, Place, SECOND, World, nanoseconds, scenario::VmState, world::Ended, world::Tracked,
+};
 
 /// Rounds after which a guest counts as one that never converges.
 const MOST_ROUNDS: u32 = 40;
@@ -54,6 +57,8 @@ pub struct Report {
     pub mean_completion_s: f64,
     /// Longest pause, milliseconds.
     pub max_downtime_ms: u64,
+    /// Mean pause of those that arrived, milliseconds.
+    pub mean_downtime_ms: f64,
     /// What those that arrived had to send, bytes.
     pub bytes_needed: f64,
     /// What was put on links, bytes.
@@ -64,6 +69,8 @@ pub struct Report {
     pub bound_total_s: f64,
     /// Lower bound of the mean individual time, seconds.
     pub bound_individual_s: f64,
+    /// Lower bound of the mean completion time, seconds.
+    pub bound_completion_s: f64,
     /// 1.0 is physics.
     pub score: f64,
     /// Bytes sent over what the links could carry between first and last byte.
@@ -74,6 +81,13 @@ pub struct Report {
     pub gossip_bytes_per_s: f64,
     /// Hash of everything that happened.
     pub hash: String,
+}
+
+impl Report {
+    /// VMs that ran at their destination so many seconds after the first evacuation was asked for.
+    pub fn out_by(&self, seconds: f64) -> usize {
+        self.vms.iter().filter(|vm| vm.finish_s.is_some_and(|at| at <= seconds)).count()
+    }
 }
 
 /// Bytes and seconds that a VM takes alone at `rate` bytes per second.
@@ -118,6 +132,7 @@ impl World {
         let first = arrived.iter().map(|(_, start, _)| *start).fold(f64::INFINITY, f64::min);
         let moved: Vec<&Tracked> = arrived.iter().map(|(vm, _, _)| *vm).collect();
         let bound_total_s = self.bound_total(&moved, start);
+        let bound_completion_s = self.bound_completion(&moved, start);
         let bound_individual_s = mean(moved.iter().map(|vm| self.cost(vm).1).sum());
         let ratio = |value: f64, bound: f64| if bound > 0.0 { value / bound } else { 0.0 };
         let bytes_sent: f64 = self.links.iter().map(|link| link.carried).sum();
@@ -139,12 +154,16 @@ impl World {
             total_s,
             mean_individual_s,
             mean_completion_s: mean(arrived.iter().map(|(_, _, end)| *end).sum()),
+            mean_downtime_ms: mean(
+                arrived.iter().map(|(vm, _, _)| vm.still as f64 / MILLISECOND as f64).sum(),
+            ),
             max_downtime_ms: vms.iter().map(|vm| vm.downtime_ms).max().unwrap_or(0),
             bytes_needed: moved.iter().map(|vm| (vm.spec.memory.0 + vm.spec.disk.0) as f64).sum(),
             bytes_sent,
             bytes_wasted: self.bytes_wasted,
             bound_total_s,
             bound_individual_s,
+            bound_completion_s,
             score: (ratio(total_s, bound_total_s) * ratio(mean_individual_s, bound_individual_s))
                 .sqrt(),
             link_use: ratio(bytes_sent, could.sum()),
@@ -177,22 +196,27 @@ impl World {
     }
 
     /// Link and destination that a VM took.
-    fn way(&self, vm: &Tracked) -> Option<(usize, usize, usize)> {
-        let from = self.hosts.iter().position(|host| host.name == vm.spec.host)?;
+    pub(super) fn way(&self, vm: &Tracked) -> Option<(usize, usize, usize)> {
+        let from = *self.hosts_by_id.get(&NodeId::of(&vm.spec.host))?;
         let to = self.places(vm.id).into_iter().find(|(_, place)| *place != Place::MovedAway)?.0;
         Some((from, to, self.link_of(from, to)?))
     }
 
     /// Bytes and seconds of a VM alone on its link.
-    fn cost(&self, vm: &Tracked) -> (f64, f64) {
+    pub(super) fn cost(&self, vm: &Tracked) -> (f64, f64) {
         let Some((from, to, link)) = self.way(vm) else { return (0.0, 0.0) };
         let line = self.scenario.links[link].capacity.bytes_per_sec() as f64;
         let rate = line.min(self.hosts[from].nic).min(self.hosts[to].nic);
+        let rate = rate.min(self.links[link].most_of_one_move());
         let spec = &vm.spec;
+        let dirty = match spec.state {
+            VmState::Running => spec.dirty_rate.bytes_per_sec() as f64,
+            VmState::Paused | VmState::ShutOff => 0.0,
+        };
         alone(
             spec.memory.0 as f64,
             spec.disk.0 as f64,
-            spec.dirty_rate.bytes_per_sec() as f64,
+            dirty,
             spec.working_set.map_or(0.0, |set| set.0 as f64),
             0.3,
             rate,
@@ -240,7 +264,7 @@ impl World {
     }
 
     /// Seconds that a link needs for so many bytes from `start` on.
-    fn time_to_carry(&self, link: usize, start: u64, mut bytes: f64) -> f64 {
+    pub(super) fn time_to_carry(&self, link: usize, start: u64, mut bytes: f64) -> f64 {
         let mut at = start;
         for (until, rate) in self.pieces(link, start) {
             let room = until.saturating_sub(at) as f64 / SECOND as f64 * rate;

@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::{
     MILLISECOND, SECOND,
     carrier::Carrier,
-    checks::{Checks, Violation},
+    checks::{Checks, Violation, conservation::Holders},
     clock::Clock,
     event::{Event, Events, Story},
     host::Host,
@@ -30,6 +30,7 @@ use super::{
     moves::{self, Move},
     nanoseconds,
     network::Network,
+    rivals::Engine,
     scenario::{self, Scenario, VmState},
 };
 use crate::random::SplitMix;
@@ -71,6 +72,18 @@ pub struct Stats {
     pub marks: BTreeMap<&'static str, u64>,
 }
 
+/// What one host's daemon cost since the world began.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Load {
+    /// Bytes of messages that it sent; each receiver of a broadcast counts.
+    pub sent_bytes: u64,
+    /// Bytes of messages that reached it.
+    pub received_bytes: u64,
+    /// Time that its state machine took, nanoseconds of the clock given to
+    /// [`World::time_daemons`].
+    pub spent_ns: u64,
+}
+
 /// What is known of a VM from outside.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracked {
@@ -95,6 +108,12 @@ pub struct World {
     pub(crate) hosts: Vec<Host>,
     pub(crate) hosts_by_id: BTreeMap<NodeId, usize>,
     pub(crate) links: Vec<Link>,
+    /// Index of the link from one site to another, by their numbers.
+    ways: Vec<Vec<Option<usize>>>,
+    /// Hosts that may have tokens of each link.
+    pub(crate) holders: Vec<Holders>,
+    /// Hosts that have anything of a VM, with or without power.
+    copies: BTreeMap<VmId, BTreeSet<usize>>,
     /// Hosts that issue each link's tokens.
     pub(crate) receivers: Vec<Vec<usize>>,
     /// Since when each link's receivers have been connected for long enough.
@@ -120,11 +139,15 @@ pub struct World {
     pub(crate) disturbed_until: u64,
     pub(crate) calm_since: Option<u64>,
     pub(crate) config: Config,
+    /// Who decides in place of the daemons, if not they.
+    pub(crate) rival: Option<Engine>,
     directory: Directory,
     hash: Xxh3Default,
     random: SplitMix,
     rest_since: Option<u64>,
     next_stamp: u64,
+    /// A clock of the world outside, in nanoseconds, if daemons are timed.
+    clock_outside: Option<Box<dyn Fn() -> u64>>,
     /// From when on everything that daemons say and want is told, and to whom.
     pub(crate) tracer: Option<Tracer>,
 }
@@ -162,6 +185,14 @@ impl World {
                 Link::new(id.expect("the directory has every link"), spec)
             })
             .collect();
+        let ways = sites.iter().map(|from| {
+            let way = |to: &String| {
+                let id = directory.link_between(SiteId::of(from), SiteId::of(to))?;
+                links.iter().position(|link| link.id == id)
+            };
+            sites.iter().map(way).collect()
+        });
+        let ways = ways.collect();
         let receivers = links
             .iter()
             .map(|link| directory.receivers(link.id).iter().map(|id| hosts_by_id[id]).collect())
@@ -173,6 +204,9 @@ impl World {
             whole_since: vec![Some(0); links.len()],
             hosts_by_id,
             receivers,
+            ways,
+            holders: links.iter().map(|_| Holders::default()).collect(),
+            copies: BTreeMap::new(),
             links,
             network: Network::new(scenario.network, SplitMix::named(seed, "network").next()),
             moves: Vec::new(),
@@ -192,11 +226,13 @@ impl World {
             disturbed_until: 0,
             calm_since: None,
             config: Config::default(),
+            rival: None,
             directory,
             hash: Xxh3Default::new(),
             random: SplitMix::named(seed, "world"),
             rest_since: None,
             next_stamp: 1,
+            clock_outside: None,
             tracer: None,
             scenario: scenario.clone(),
             hosts,
@@ -220,19 +256,30 @@ impl World {
         Ok(world)
     }
 
+    /// The same with other knobs in every node.
+    ///
+    /// # Errors
+    /// A sentence, if the cluster is none, or the knobs contradict each other.
+    pub fn with_config(scenario: &Scenario, config: Config) -> Result<Self, String> {
+        config.check()?;
+        let mut world = Self::new(scenario)?;
+        world.config = config;
+        Ok(world)
+    }
+
     fn place_vms(&mut self) {
         for (number, spec) in (1_u64..).zip(self.scenario.vms.clone()) {
             let mut id = [0; 16];
             id[8..].copy_from_slice(&number.to_be_bytes());
             let vm = described(VmId(id), &spec);
-            let host = self.hosts.iter().position(|host| host.name == spec.host);
-            let host = host.expect("the scenario was checked");
+            let host = self.hosts_by_id[&NodeId::of(&spec.host)];
             let place = match vm.state {
                 RunState::Running => Place::Running,
                 RunState::Paused => Place::Paused,
                 RunState::ShutOff => Place::ShutOff,
             };
             let stamp = self.stamp();
+            self.copies.entry(vm.id).or_default().insert(host);
             self.hosts[host].hypervisor.guests.insert(vm.id, Guest { vm, place, stamp });
             let tracked = Tracked { id: VmId(id), spec, stamp, began: None, safe: None, still: 0 };
             self.vms.insert(VmId(id), tracked);
@@ -298,7 +345,7 @@ impl World {
             }
         }
         self.now = end;
-        if end >= nanoseconds(self.scenario.limit) {
+        if end >= nanoseconds(self.scenario.limit) && self.rival.is_none() {
             self.check_at_the_end();
         }
         match self.checks.found() {
@@ -324,6 +371,21 @@ impl World {
     /// A hash of everything that has happened.
     pub fn hash(&self) -> u64 {
         self.hash.digest()
+    }
+
+    /// Times what daemons do by a clock of the world outside, in nanoseconds. It changes nothing.
+    pub fn time_daemons(&mut self, clock: impl Fn() -> u64 + 'static) {
+        self.clock_outside = Some(Box::new(clock));
+    }
+
+    /// What each host's daemon cost so far.
+    pub fn loads(&self) -> Vec<Load> {
+        self.hosts.iter().map(|host| host.load).collect()
+    }
+
+    /// Bytes of VMs that links have carried so far.
+    pub fn carried_bytes(&self) -> f64 {
+        self.links.iter().map(|link| link.carried).sum()
     }
 
     /// The world's time, nanoseconds since its beginning.
@@ -361,6 +423,7 @@ impl World {
             Event::Deliver { from, to, bytes } => {
                 if !self.network.is_cut(from, to) && self.hosts[to].powered {
                     *self.network.received.entry(to).or_default() += bytes.len() as u64;
+                    self.hosts[to].load.received_bytes += bytes.len() as u64;
                     let from = self.hosts[from].id;
                     self.tell(to, Input::Received { from, bytes: bytes.to_vec() });
                 }
@@ -396,7 +459,10 @@ impl World {
                 self.hosts[host].change_told = true;
                 self.tell_list(host);
             }
-            Event::Flow => self.flow(),
+            Event::Flow => {
+                self.flow();
+                self.let_rival_decide();
+            }
             Event::Sample => {
                 self.sample();
                 self.events.push(self.now + moves::SAMPLE, Event::Sample);
@@ -405,10 +471,15 @@ impl World {
                 for host in 0..self.hosts.len() {
                     self.tell_figures(host);
                 }
+                self.let_rival_decide();
                 self.look_around();
                 self.events.push(self.now + SECOND, Event::Figures);
             }
-            Event::Story(story) => self.go_on(story),
+            Event::Story(story) => {
+                self.go_on(story);
+                // Daemons die, stand still and come back, carriers die.
+                (0..self.hosts.len()).for_each(|host| self.note_holder(host));
+            }
         }
     }
 
@@ -441,6 +512,10 @@ impl World {
 
     fn evacuate(&mut self, number: usize) {
         let spec = self.scenario.evacuations[number].clone();
+        if self.rival.is_some() {
+            self.evacuations[number] = Some((EvacuationId(number as u64 + 1), self.now));
+            return self.let_rival_decide();
+        }
         let Some(host) = self.console(&spec.initiator) else { return };
         let id = EvacuationId(((number as u64 + 1) << 32) | (self.random.next() >> 32));
         let is_site = |name: &&String| self.sites.contains(name);
@@ -472,6 +547,9 @@ impl World {
     /// Starts, or restarts, a host's daemon.
     pub(crate) fn start(&mut self, host: usize) {
         let now = self.now;
+        if self.rival.is_some() {
+            return self.rival_starts(host);
+        }
         let one = &mut self.hosts[host];
         if !one.powered || one.daemon.is_some() {
             return;
@@ -591,9 +669,13 @@ impl World {
         let local = one.local(now);
         let Some(node) = one.daemon.as_mut() else { return };
         let heard = self.tracer.is_some().then(|| heard(&input)).flatten();
+        let began = self.clock_outside.as_ref().map(|clock| clock());
         node.handle(local, input);
         let outputs: Vec<_> = std::iter::from_fn(|| node.poll_output()).collect();
         let deadline = node.next_deadline();
+        if let Some((clock, began)) = self.clock_outside.as_ref().zip(began) {
+            one.load.spent_ns += clock().saturating_sub(began);
+        }
         assert!(deadline > local, "{}: the deadline {deadline:?} is not after {local:?}", one.name);
         one.handled_here = if one.handled_at == now { one.handled_here + 1 } else { 0 };
         one.handled_at = now;
@@ -612,6 +694,7 @@ impl World {
             self.execute(host, output);
         }
         self.hosts[host].count_tokens(now);
+        self.note_holder(host);
     }
 
     pub(crate) fn notice(&mut self, host: usize, notice: Notice) {
@@ -640,6 +723,7 @@ impl World {
     /// Puts a copy on a host.
     pub(crate) fn put(&mut self, host: usize, guest: Guest) {
         self.touched.insert(guest.vm.id);
+        self.copies.entry(guest.vm.id).or_default().insert(host);
         self.hosts[host].hypervisor.guests.insert(guest.vm.id, guest);
         self.changed(host);
     }
@@ -647,6 +731,7 @@ impl World {
     /// Removes whatever a host has of a VM.
     pub(crate) fn remove(&mut self, host: usize, vm: VmId) {
         if self.hosts[host].hypervisor.guests.remove(&vm).is_some() {
+            self.copies.entry(vm).or_default().remove(&host);
             self.touched.insert(vm);
             self.changed(host);
         }
@@ -681,9 +766,7 @@ impl World {
 
     /// Index of the link from one host's site to another's.
     pub(crate) fn link_of(&self, from: usize, to: usize) -> Option<usize> {
-        let site = |host: usize| SiteId::of(&self.sites[self.hosts[host].site]);
-        let id = self.directory.link_between(site(from), site(to))?;
-        self.links.iter().position(|link| link.id == id)
+        self.ways[self.hosts[from].site][self.hosts[to].site]
     }
 
     pub(crate) fn one_way(&self, from: usize, to: usize) -> u64 {
@@ -706,8 +789,13 @@ impl World {
 
     /// Where a VM is, on hosts that have power.
     pub fn places(&self, vm: VmId) -> Vec<(usize, Place)> {
-        let powered = self.hosts.iter().enumerate().filter(|(_, host)| host.powered);
-        powered.filter_map(|(index, host)| Some((index, host.hypervisor.place(vm)?))).collect()
+        let powered = self.copies_of(vm).filter(|host| self.hosts[*host].powered);
+        powered.filter_map(|host| Some((host, self.hosts[host].hypervisor.place(vm)?))).collect()
+    }
+
+    /// Hosts that have anything of a VM, with or without power.
+    pub(crate) fn copies_of(&self, vm: VmId) -> impl Iterator<Item = usize> {
+        self.copies.get(&vm).into_iter().flatten().copied()
     }
 
     /// The one host on which a VM rests in the state that its owner left it in.
@@ -763,25 +851,28 @@ impl World {
         let open = self.hosts.iter().filter_map(|host| host.daemon.as_ref()).any(|node| {
             node.departures().all().next().is_some() || node.arrivals().all().next().is_some()
         });
+        let open = open || self.rival_has_work();
         let story_over = (self.scenario.faults.is_empty() || self.calm_since.is_some())
             && self.scenario.evacuations.iter().zip(&self.evacuations).all(|(spec, started)| {
                 started.is_some()
                     && spec.cancel.is_none_or(|at| self.now > nanoseconds(at) + 10 * SECOND)
             });
-        if self.calm_since.is_some_and(|since| self.now > since + SECOND) {
+        let daemons = self.rival.is_none();
+        if daemons && self.calm_since.is_some_and(|since| self.now > since + SECOND) {
             self.note_forgotten();
         }
-        let mut waiting = false;
-        let ids: Vec<VmId> = self.vms.keys().copied().collect();
-        for vm in ids {
-            // Where no host has room for it, nothing more will happen.
-            let rests = |host| !self.is_emptied(host) || self.room_for(vm, host).is_none();
-            let rests = self.home(vm).is_some_and(rests);
-            waiting |= !rests && !self.died_with_host.contains(&vm);
-        }
-        let rests = !open && story_over && !waiting && self.moves.is_empty();
+        let rests = !open && story_over && self.moves.is_empty() && !self.somebody_waits();
         self.rest_since = if rests { self.rest_since.or(Some(self.now)) } else { None };
         self.watch_liveness();
+    }
+
+    /// Whether a VM has still to go, or to come to rest.
+    fn somebody_waits(&self) -> bool {
+        self.vms.keys().filter(|vm| !self.died_with_host.contains(vm)).any(|vm| {
+            // Where no host has room for it, nothing more will happen.
+            let rests = |host| !self.is_emptied(host) || self.room_for(*vm, host).is_none();
+            !self.home(*vm).is_some_and(rests)
+        })
     }
 
     /// Everything worth knowing when a check fails.
@@ -853,6 +944,7 @@ pub(crate) fn said(bytes: &[u8]) -> String {
                 one.number, one.links
             )
         }
+        Ok(Message::Addressed(one)) => format!("{one:?}"),
         Ok(Message::Inventory(one)) => format!("inventory {}", one.version),
         Ok(Message::Direct(direct)) => format!("{direct:?}"),
         Err(error) => format!("nonsense: {error}"),
@@ -897,6 +989,7 @@ fn host(spec: &scenario::Host, sites: &[String], clock_starts: u64) -> Host {
         sound_since: 0,
         handled_at: 0,
         handled_here: 0,
+        load: Load::default(),
     }
 }
 

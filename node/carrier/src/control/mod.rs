@@ -6,11 +6,17 @@
 //! goes on. Requests may be repeated and connections re-opened at any time: the carrier keeps its state.
 
 mod client;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod line;
 mod message;
 mod server;
 
 pub use client::{Client, ClientError, Events};
+#[cfg(feature = "fuzz")]
+pub(crate) use fuzz::{fuzz_line, fuzz_seeds};
+#[cfg(feature = "fuzz")]
+pub(crate) use line::{Line, read_line};
 pub use message::{
     AcceptMove, Channel, CloseReason, Compress, Event, LimitedBy, LinkStatus, MoveState,
     MoveStatus, OpenMove, PeerStatus, SetMove, SetShare, Status,

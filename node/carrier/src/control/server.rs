@@ -101,7 +101,7 @@ fn encode(message: &impl serde::Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// A request as it was understood, or the reply that says why not.
-type Asked = Result<Envelope, Reply>;
+pub(super) type Asked = Result<Envelope, Reply>;
 
 async fn next_request(
     reader: &mut BufReader<tokio::net::unix::OwnedReadHalf>,
@@ -114,11 +114,16 @@ async fn next_request(
             return Ok(Some(Err(Reply { id: None, outcome })));
         }
     };
-    Ok(Some(serde_json::from_slice(&line).map_err(|error| {
-        let id = serde_json::from_slice::<serde_json::Value>(&line).ok();
+    Ok(Some(understand(&line)))
+}
+
+/// Reads a request's line; what cannot be read is answered with the id, if it has one.
+pub(super) fn understand(line: &[u8]) -> Asked {
+    serde_json::from_slice(line).map_err(|error| {
+        let id = serde_json::from_slice::<serde_json::Value>(line).ok();
         let id = id.and_then(|value| value.get("id").and_then(serde_json::Value::as_u64));
         Reply { id, outcome: Outcome::Error(format!("not a request: {error}")) }
-    })))
+    })
 }
 
 async fn next_event(events: &mut Option<broadcast::Receiver<Event>>) -> Event {

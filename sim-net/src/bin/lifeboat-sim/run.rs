@@ -7,9 +7,10 @@ use comfy_table::{Table, presets};
 use lifeboat_sim_net::r#virtual::{
     World,
     report::{Report, VmReport},
+    rivals::{Kind, Order, Policy, Rival},
     scenario,
 };
-use lifeboat_units::ByteSize;
+use lifeboat_units::{ByteSize, Span};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -21,12 +22,42 @@ pub(crate) struct Options {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Print everything that daemons say, hear and want, from this time on (`30s`).
+    #[arg(long, value_name = "TIME")]
+    trace_from: Option<Span>,
+    /// Who decides: lifeboat, at-once, per-host, sequential, fixed-NUMBER, kubevirt, central-ac or
+    /// central-ic.
+    #[arg(long, default_value = "lifeboat", value_parser = rule)]
+    policy: Rule,
+    /// Streams of each migration of another policy than lifeboat, as far as the link allows.
+    #[arg(long, default_value_t = 1)]
+    streams: u32,
+    /// Order of another policy than lifeboat: as-listed, largest-first, smallest-first or random.
+    #[arg(long, default_value_t = Order::AsListed)]
+    order: Order,
+}
+
+/// The protocol, if it is no rival.
+type Rule = Option<Kind>;
+
+fn rule(name: &str) -> Result<Rule, String> {
+    if name == "lifeboat" { Ok(None) } else { name.parse().map(Some) }
+}
+
+impl Options {
+    fn policy(&self) -> Policy {
+        let (streams, order) = (self.streams.max(1), self.order);
+        self.policy.map_or(Policy::Lifeboat, |kind| Policy::Rival(Rival { kind, streams, order }))
+    }
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut scenario = scenario::read(&options.file)?;
     scenario.seed = options.seed.unwrap_or(scenario.seed);
-    let mut world = World::new(&scenario).map_err(anyhow::Error::msg)?;
+    let mut world = World::under(&scenario, options.policy()).map_err(anyhow::Error::msg)?;
+    if let Some(from) = options.trace_from {
+        world.trace(from.0.as_millis() as u64, |line| println!("{line}"));
+    }
     let ended = world.run();
     let report = world.report(&ended);
     if options.json {

@@ -11,10 +11,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use lifeboat_protocol::Config;
 use lifeboat_sim_net::r#virtual::{
     World,
     scenario::{self, Scenario},
-    sweep::{Failure, Outcome, draw, run, shrink as make_smaller},
+    sweep::{Failure, Outcome, draw, run, run_with_config, shrink as make_smaller},
 };
 use lifeboat_units::Span;
 use serde::Serialize;
@@ -39,6 +40,10 @@ pub(crate) struct Options {
     /// Go on after a failure.
     #[arg(long)]
     keep_going: bool,
+    /// Most hosts of a cluster in which each tells all others everything; 0 runs every world as
+    /// large clusters are run.
+    #[arg(long)]
+    mesh: Option<usize>,
     /// Where failing worlds are written.
     #[arg(long, default_value = "sweep-failures")]
     save: PathBuf,
@@ -58,6 +63,9 @@ pub(crate) struct ReplayOptions {
     /// Print what every daemon says, hears and wants from this time of the world on.
     #[arg(long)]
     trace_from: Option<Span>,
+    /// As in `sweep`.
+    #[arg(long)]
+    mesh: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -174,10 +182,13 @@ fn work(options: &Options, next: &AtomicU64, stop: &AtomicBool, summary: &Mutex<
             return;
         }
         let world = draw(seed);
-        let outcome = run(&world).expect("every drawn world is a cluster");
+        let config = config(options.mesh);
+        let run =
+            || run_with_config(&world, config.clone()).expect("every drawn world is a cluster");
+        let outcome = run();
         let mut failure = outcome.failure.clone();
         if seed.is_multiple_of(TWICE_EVERY) {
-            let again = run(&world).expect("it was one before");
+            let again = run();
             if again.hash != outcome.hash {
                 failure = Some(Failure::Panic("it is another world the second time".into()));
             }
@@ -200,13 +211,20 @@ fn report(options: &Options, seed: u64, world: &Scenario, failure: &Failure) -> 
         Failure::Violation(found) => format!("at {} ms: {}", found.at_ms, found.what),
         Failure::Panic(words) => words.clone(),
     };
-    let replay = format!("lifeboat-sim replay --seed {seed}");
+    let mesh = options.mesh.map_or(String::new(), |mesh| format!(" --mesh {mesh}"));
+    let replay = format!("lifeboat-sim replay --seed {seed}{mesh}");
     eprintln!("\rseed {seed}: {}: {what}\n  {replay}", failure.name());
     match saved {
         Ok(()) => eprintln!("  saved as {}", file.display()),
         Err(error) => eprintln!("  {} could not be written: {error:#}", file.display()),
     }
     Found { seed, check: failure.name(), what, replay, exit_code: failure.exit_code() }
+}
+
+/// The protocol's own knobs but for one.
+fn config(mesh: Option<usize>) -> Config {
+    let own = Config::default();
+    Config { mesh: mesh.unwrap_or(own.mesh), ..own }
 }
 
 fn save(file: &Path, world: &Scenario) -> anyhow::Result<()> {
@@ -219,7 +237,8 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
         (None, Some(seed)) => draw(seed),
         (None, None) => anyhow::bail!("name a file or a seed"),
     };
-    let mut world = World::new(&scenario).map_err(anyhow::Error::msg)?;
+    let config = config(options.mesh);
+    let mut world = World::with_config(&scenario, config).map_err(anyhow::Error::msg)?;
     if let Some(from) = options.trace_from {
         world.trace(from.0.as_millis() as u64, |line| println!("{line}"));
     }

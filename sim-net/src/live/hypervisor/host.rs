@@ -494,7 +494,7 @@ fn unique_name(table: &Table, definition: &Definition) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn validate(definition: &Definition) -> Result<(), Refusal> {
+pub(super) fn validate(definition: &Definition) -> Result<(), Refusal> {
     let name = &definition.name;
     let memory = definition.memory;
     if memory == 0 || !memory.is_multiple_of(PAGE as u64) {

@@ -188,7 +188,7 @@ fn take_in(host: &Host, vm: &Uuid, arrival: &Arc<Arrival>, stream: &UnixStream) 
 ///
 /// The guest is paused by then, so what can be hashed earlier is: a slab that came whole, at
 /// once; the others in the end.
-fn fill(memory: &mut Memory, stream: &mut impl Read) -> io::Result<(Ending, u128)> {
+pub(super) fn fill(memory: &mut Memory, stream: &mut impl Read) -> io::Result<(Ending, u128)> {
     let mut hashes = vec![None; memory.slabs()];
     loop {
         let mut kind = [0];

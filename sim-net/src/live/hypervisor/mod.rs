@@ -18,6 +18,8 @@
 //! [`memory`] (what executes), [`outgoing`], [`incoming`] and [`wire`] (migration), [`service`]
 //! (the control socket), [`ticker`] (the passing of time).
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod guest;
 mod host;
 mod incoming;

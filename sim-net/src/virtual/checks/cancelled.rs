@@ -51,7 +51,7 @@ impl World {
         for index in 0..self.hosts.len() {
             let host = &self.hosts[index];
             let Some(node) = &host.daemon else { continue };
-            for evacuation in node.evacuations_view(host.local(self.now)) {
+            for evacuation in node.evacuation_records() {
                 let key = (host.id, host.life, evacuation.id);
                 if evacuation.state != State::Active {
                     self.checks.cancelled.known_to.insert(key);

@@ -9,10 +9,11 @@ impl Checks {
     pub(super) fn evacuated(&mut self, host: &Host, output: &Output, now: u64) {
         let Output::PrepareArrival { vm, .. } = output else { return };
         let Some(node) = &host.daemon else { return };
-        let site = node.directory().site_of(host.id).map(|site| node.directory().site_name(site));
-        let emptied = node.evacuations_view(host.local(now)).into_iter().any(|evacuation| {
-            let named = |name: &String| *name == host.name || Some(name) == site.as_ref();
-            evacuation.state == State::Active && evacuation.from.iter().any(named)
+        let site = node.directory().site_of(host.id);
+        let emptied = node.evacuation_records().any(|record| {
+            let site_is_named = site.is_some_and(|site| record.from_sites.contains(&site));
+            let named = record.from_hosts.contains(&host.id) || site_is_named;
+            record.state == State::Active && named
         });
         if emptied {
             let what = format!("{} takes {} in while it is being emptied", host.name, vm.name);

@@ -8,7 +8,7 @@
 
 mod bounded;
 mod cancelled;
-mod conservation;
+pub(crate) mod conservation;
 mod evacuated;
 mod excess;
 mod idle;

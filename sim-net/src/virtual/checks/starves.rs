@@ -1,5 +1,6 @@
 //! The VM at the head of the order gets its turn: no host sees one of its own VMs be the first of those
-//! that wait, for long, while others begin to move.
+//! that wait, for long, while others begin to move. Where its host's interface is slower than the link
+//! and another of the host's VMs has it, others may well go first.
 
 use std::collections::BTreeMap;
 
@@ -21,13 +22,18 @@ impl World {
         for index in 0..self.hosts.len() {
             let host = &self.hosts[index];
             let local = host.local(self.now);
-            let first = host.awake(self.now).and_then(|node| node.first_waiting(local));
-            let first = first.filter(|(_, vm)| self.room_for(*vm, index).is_some());
-            let Some((id, vm)) = first.filter(|_| self.undisturbed_for(LONGEST)) else {
+            let awake = host.awake(self.now).filter(|_| self.undisturbed_for(LONGEST));
+            let first = awake.and_then(|node| node.first_waiting(local));
+            let Some((id, vm)) = first.filter(|(_, vm)| self.room_for(*vm, index).is_some()) else {
                 self.checks.starves.remove(&index);
                 continue;
             };
             let link = self.links.iter().find(|link| link.id == id);
+            let slower = link.is_some_and(|link| host.nic < link.capacity);
+            if slower && self.moves.iter().any(|one| one.from == index) {
+                self.checks.starves.remove(&index);
+                continue;
+            }
             let begun = link.map_or(0, |link| link.begun);
             let entry = self.checks.starves.entry(index).or_insert((vm, self.now, begun));
             if entry.0 != vm {

@@ -12,7 +12,7 @@ const COLUMNS: [&str; 7] =
 ///
 /// # Errors
 /// The first line that is wrong, counted from 1, and what is wrong with it.
-pub(super) fn read(text: &str) -> Result<Vec<Vm>, (usize, String)> {
+pub(crate) fn read(text: &str) -> Result<Vec<Vm>, (usize, String)> {
     let mut lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
     let Some((heading, first)) = lines.next() else { return Ok(Vec::new()) };
     let columns: Vec<&str> = heading.split(',').map(str::trim).collect();

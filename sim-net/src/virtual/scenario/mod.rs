@@ -3,11 +3,14 @@
 //! The same text is what the sweep draws, what it saves of a failing run, and what `replay` and
 //! `shrink` read: a decision script is a scenario in which everything is spelled out.
 
+mod defaults;
 mod fault;
 mod inventory;
 mod read;
 
 pub use fault::{Fault, FaultKind};
+#[cfg(feature = "fuzz")]
+pub(crate) use inventory::read as read_inventory;
 pub use read::{ScenarioError, parse, read};
 
 use std::time::Duration;

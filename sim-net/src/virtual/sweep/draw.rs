@@ -30,16 +30,35 @@ fn ms(milliseconds: u64) -> Span {
     Span(Duration::from_millis(milliseconds))
 }
 
+/// How large worlds are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    /// Small ones, mostly.
+    Any,
+    /// Ten hosts and forty VMs.
+    Ten,
+}
+
 /// The scenario of a seed.
 pub fn draw(seed: u64) -> Scenario {
+    drawn(seed, Size::Any)
+}
+
+/// The same with ten hosts and forty VMs, to measure how fast worlds are run.
+pub fn draw_ten(seed: u64) -> Scenario {
+    drawn(seed, Size::Ten)
+}
+
+fn drawn(seed: u64, size: Size) -> Scenario {
     let mut world = SplitMix::named(seed, "sweep world");
     let mut workload = SplitMix::named(seed, "sweep workload");
     let mut faults = SplitMix::named(seed, "sweep faults");
     let small = world.permille(750);
-    let hosts = draw_hosts(&mut world, small);
+    let small = small && size == Size::Any;
+    let hosts = draw_hosts(&mut world, small, size);
     let capacity = 12_500_000 * world.between(1, 40);
     let links = draw_links(&mut world, &hosts, capacity);
-    let vms = draw_vms(&mut workload, &hosts, capacity, small);
+    let vms = draw_vms(&mut workload, &hosts, capacity, small, size);
     let mut scenario = Scenario {
         about: String::new(),
         seed,
@@ -84,12 +103,17 @@ pub fn draw(seed: u64) -> Scenario {
     scenario
 }
 
-fn draw_hosts(random: &mut SplitMix, small: bool) -> Vec<Host> {
+fn draw_hosts(random: &mut SplitMix, small: bool, size: Size) -> Vec<Host> {
     let two_targets = random.permille(250);
     let (here, there, yonder) = if small { (3, 3, 2) } else { (6, 5, 3) };
     let mut sites = vec![("here", random.between(1, here)), ("there", random.between(1, there))];
     if two_targets {
         sites.push(("yonder", random.between(1, yonder)));
+    }
+    if size == Size::Ten {
+        let there =
+            if two_targets { vec![("there", 3), ("yonder", 2)] } else { vec![("there", 5)] };
+        sites = [vec![("here", 5)], there].concat();
     }
     let drift = [0, 100, 10_000][random.below(3) as usize];
     let mut hosts = Vec::new();
@@ -168,9 +192,16 @@ fn draw_network(random: &mut SplitMix) -> Network {
     }
 }
 
-fn draw_vms(random: &mut SplitMix, hosts: &[Host], capacity: u64, small: bool) -> Vec<Vm> {
+fn draw_vms(
+    random: &mut SplitMix,
+    hosts: &[Host],
+    capacity: u64,
+    small: bool,
+    size: Size,
+) -> Vec<Vm> {
     let sources: Vec<&Host> = hosts.iter().filter(|host| host.site == "here").collect();
     let count = random.between(1, if small { 8 } else { 40 });
+    let count = if size == Size::Ten { 40 } else { count };
     // All of them together take the link so many seconds.
     let seconds = random.between(5, if small { 30 } else { 60 });
     let mean = (capacity * seconds / count).clamp(16 * MIB, 4096 * MIB);

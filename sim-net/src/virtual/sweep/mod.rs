@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-pub use draw::draw;
+pub use draw::{draw, draw_ten};
 pub use shrink::shrink;
 
 use super::{
@@ -64,6 +64,17 @@ impl Failure {
 /// A sentence, if the scenario describes no cluster.
 pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     Ok(outcome(World::new(scenario)?))
+}
+
+/// The same with other knobs in every node.
+///
+/// # Errors
+/// As [`run`], and if the knobs contradict each other.
+pub fn run_with_config(
+    scenario: &Scenario,
+    config: lifeboat_protocol::Config,
+) -> Result<Outcome, String> {
+    Ok(outcome(World::with_config(scenario, config)?))
 }
 
 /// The same with a bug planted.

@@ -1,0 +1,177 @@
+//! Experiments: the seed's own, and what it could not ask. Each is a command that runs worlds under
+//! the protocol and its rivals and leaves a table, its data and a drawing.
+//!
+//! Invariant: an experiment is a function of its options: the same tables every time, on however
+//! many threads. What misses its goal is shown as missed.
+
+mod capacity;
+mod course;
+mod deadlines;
+mod families;
+mod figure;
+mod goal;
+mod kang;
+mod kang_30;
+mod node_lost;
+mod numbers;
+mod over;
+mod plain;
+mod predictions;
+mod published;
+mod settling;
+mod shapes;
+mod table;
+
+pub use figure::Figure;
+pub use goal::Goal;
+pub use table::Table;
+
+use std::num::NonZero;
+
+/// How an experiment is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Worlds drawn of each kind, where worlds are drawn.
+    pub seeds: u64,
+    /// Worlds that are run at the same time.
+    pub threads: NonZero<usize>,
+}
+
+/// What came of an experiment.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What was found, for people.
+    pub tables: Vec<Table>,
+    /// What was aimed at.
+    pub goals: Vec<Goal>,
+    /// Every run, for programs.
+    pub runs: Table,
+    /// What it looks like.
+    pub figures: Vec<Figure>,
+}
+
+impl Outcome {
+    /// All tables as they stand in a document.
+    pub fn markdown(&self) -> String {
+        let mut tables: Vec<String> = self.tables.iter().map(Table::markdown).collect();
+        if !self.goals.is_empty() {
+            tables.push(goal::table(&self.goals).markdown());
+        }
+        tables.join("\n")
+    }
+}
+
+/// An experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct Experiment {
+    /// Its name on the command line, and of its files.
+    pub name: &'static str,
+    /// What it asks.
+    pub about: &'static str,
+    /// Worlds of each kind unless said.
+    pub seeds: u64,
+    run: fn(&Options) -> Result<Outcome, String>,
+}
+
+impl Experiment {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// A sentence, if a world cannot be built.
+    pub fn run(&self, options: &Options) -> Result<Outcome, String> {
+        (self.run)(options)
+    }
+
+    /// The experiment of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().find(|one| one.name == name)
+    }
+}
+
+/// All of them.
+pub const ALL: &[Experiment] = &[
+    Experiment {
+        name: "published",
+        about: "do the rivals reproduce what was published of them",
+        seeds: 15,
+        run: published::run,
+    },
+    Experiment {
+        name: "kang-30",
+        about: "the seed's workload, in both models of the link, under every policy",
+        seeds: 1,
+        run: kang_30::run,
+    },
+    Experiment {
+        name: "link-bound",
+        about: "drawn worlds in which one VM can fill the link",
+        seeds: 100,
+        run: families::link,
+    },
+    Experiment {
+        name: "source-bound",
+        about: "drawn worlds in which a source host's interface is the bottleneck",
+        seeds: 100,
+        run: families::source,
+    },
+    Experiment {
+        name: "rtt-bound",
+        about: "drawn worlds in which it takes several VMs to fill the link",
+        seeds: 100,
+        run: families::round_trip,
+    },
+    Experiment {
+        name: "dirty-near-share",
+        about: "drawn worlds whose guests rewrite nearly what the link carries",
+        seeds: 100,
+        run: families::dirty,
+    },
+    Experiment {
+        name: "node-lost",
+        about: "any one node is lost at 10, 50 and 90 % of the way (seeds: hosts of each site, up to 8)",
+        seeds: 4,
+        run: node_lost::run,
+    },
+    Experiment {
+        name: "capacity",
+        about: "the link steps to a tenth and back, sags, drops for seconds, oscillates",
+        seeds: 1,
+        run: capacity::changes,
+    },
+    Experiment {
+        name: "production",
+        about: "production traffic comes and goes",
+        seeds: 1,
+        run: capacity::production,
+    },
+    Experiment {
+        name: "deadlines",
+        about: "deadlines at 25, 50 and 75 % of the bound",
+        seeds: 30,
+        run: deadlines::run,
+    },
+    Experiment {
+        name: "predictions",
+        about: "what was foretold of finish times against what came",
+        seeds: 30,
+        run: predictions::run,
+    },
+    Experiment {
+        name: "live-offline",
+        about: "guests that run against guests that are paused, with and without disks",
+        seeds: 20,
+        run: shapes::live_offline,
+    },
+    Experiment {
+        name: "memory",
+        about: "memory spread even or skewed over hosts",
+        seeds: 1,
+        run: shapes::memory,
+    },
+    Experiment {
+        name: "scale",
+        about: "from 2 to 1,000 hosts (seeds: how many of the ten sizes)",
+        seeds: 6,
+        run: shapes::scale,
+    },
+];
