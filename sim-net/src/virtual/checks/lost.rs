@@ -1,9 +1,13 @@
-//! No VM is without a whole copy, unless it died with its host.
+//! No VM is without a whole copy, unless it died with its host. The definition of a shut-off VM is on
+//! its host's disk, and survives that host's power.
 
 use lifeboat_protocol::VmId;
 
 use super::{Check, World};
-use crate::r#virtual::{host::Host, hypervisor::Guest};
+use crate::r#virtual::{
+    host::Host,
+    hypervisor::{Guest, Place},
+};
 
 impl World {
     pub(super) fn check_lost(&mut self, vm: VmId) {
@@ -11,7 +15,8 @@ impl World {
             return;
         }
         let whole = |host: &Host| {
-            host.powered && host.hypervisor.guests.get(&vm).is_some_and(Guest::is_whole)
+            let copy = host.hypervisor.guests.get(&vm).filter(|copy| Guest::is_whole(copy));
+            copy.is_some_and(|copy| host.powered || copy.place == Place::ShutOff)
         };
         if !self.copies_of(vm).any(|host| whole(&self.hosts[host])) {
             let what = format!("{} is at {:?}", self.vms[&vm].spec.name, self.places(vm));
