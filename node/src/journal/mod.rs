@@ -135,12 +135,13 @@ impl Journal {
     /// Opens and reads a copy in memory. The store repairs what it opens, and may find only then that
     /// it cannot: what is refused must stay as it was found.
     fn rehearse(&self) -> Result<(), JournalError> {
+        let bytes =
+            fs::read(&self.path).map_err(|error| describe("read", &self.path, error.into()))?;
+        if bytes.is_empty() {
+            // A store would begin anew in it; opened as a file, it is refused.
+            return Ok(());
+        }
         let rehearsal = catch_unwind(AssertUnwindSafe(|| -> Result<(), redb::Error> {
-            let bytes = fs::read(&self.path)?;
-            if bytes.is_empty() {
-                // A store would begin anew in it; opened as a file, it is refused.
-                return Ok(());
-            }
             let copy = InMemoryBackend::new();
             copy.set_len(bytes.len() as u64)?;
             copy.write(0, &bytes)?;
@@ -153,6 +154,13 @@ impl Journal {
             }
             Ok(())
         }));
+        // Memory does not fail as a disk may: whatever the copy meets is in the bytes.
+        let rehearsal = rehearsal.map(|ran| {
+            ran.map_err(|error| match error {
+                redb::Error::Io(error) => redb::Error::Corrupted(error.to_string()),
+                other => other,
+            })
+        });
         self.judge("read", rehearsal)
     }
 

@@ -226,9 +226,24 @@ impl Departure {
             if matches!(self.phase, Phase::Beginning { .. } | Phase::Deciding { .. }) {
                 match copy {
                     Copy::Absent => self.gone(now, fx),
-                    _ => {
-                        // The order to forget it may have been lost, with the daemon or on its way.
-                        self.decide(now, "its definition is still here".into(), fx);
+                    Copy::Running | Copy::Paused | Copy::Switching => {
+                        self.keep(now, fx);
+                        let reason = "it was started here while its definition moved";
+                        return Ended::Failed(reason.into());
+                    }
+                    Copy::ShutOff | Copy::MovedAway | Copy::Incoming => {
+                        // The order to forget it may have been lost, with the daemon or on its way. It
+                        // is looked at again after a while: it may not be obeyed at all.
+                        let since = match self.phase {
+                            Phase::Deciding { since, .. } => since,
+                            _ => now,
+                        };
+                        self.phase = Phase::Deciding {
+                            since,
+                            looked_at: now,
+                            there: None,
+                            reason: "its definition is still here".into(),
+                        };
                         fx.out_after_durable(Output::Forget { id: self.id });
                     }
                 }

@@ -561,10 +561,15 @@ impl Node {
             (departure.to, departure.evacuation, departure.vm.name.clone());
         let begun = departure.begun();
         let telling = matches!(departure.phase, crate::departures::Phase::Kept { .. });
+        let not_begun = departure.phase == crate::departures::Phase::Reading;
         if !telling || reason.is_empty() {
             self.departures.remove(vm);
         }
         if reason.is_empty() {
+            if not_begun {
+                // The hypervisor has no such VM, although it listed it: its next list may tell.
+                self.setbacks.entry(vm).or_default().not_before = now + self.config.retry;
+            }
             return;
         }
         let setback = self.setbacks.entry(vm).or_default();
