@@ -174,7 +174,8 @@ impl Capacity {
     }
 
     /// The estimator's step: `arrived` is the sum over all receivers; `under_way` tells how many VMs
-    /// would be under way if so much could be divided among so many at least. Returns whether the estimate changed.
+    /// would be under way if so much could be divided among so many at least. Returns whether the
+    /// estimate changed.
     pub fn learn(
         &mut self,
         now: Instant,

@@ -192,6 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn absurd_numbers_are_ordered_like_others() {
+        let mut absurd = contender(1, 1, 50, Some(10));
+        absurd.vm.bytes = u64::MAX;
+        absurd.vm.reach = BytesPerSec(1);
+        absurd.source_bytes = u64::MAX;
+        let mut moving = absurd;
+        (moving.vm.vm, moving.vm.stage) = (VmId([2; 16]), Stage::Moving);
+        let mut other = moving;
+        other.vm.vm = VmId([3; 16]);
+        let all = [absurd, moving, other, contender(4, 1, 50, None)];
+        let order = common_order(LinkId(1), BytesPerSec(1), u64::MAX, all.into_iter());
+        assert_eq!(order.len(), 4);
+    }
+
+    #[test]
     fn the_host_whose_power_ends_first_goes_first() {
         let all = [contender(1, 2, 50, None), contender(2, 5, 50, Some(30))];
         assert_eq!(numbers(&all), [2, 1]);

@@ -204,7 +204,8 @@ impl Node {
         let own = self.departures.all().filter(|one| one.stage().is_some());
         let mut to: BTreeMap<NodeId, u64> = BTreeMap::new();
         for (node, bytes) in others.chain(own.map(|one| (one.to, one.remaining()))) {
-            *to.entry(node).or_default() += bytes;
+            let inbound = to.entry(node).or_default();
+            *inbound = inbound.saturating_add(bytes);
         }
         for target in targets {
             target.inbound = to.get(&target.node).copied().unwrap_or(0);

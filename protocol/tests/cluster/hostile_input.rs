@@ -212,7 +212,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 floor: BytesPerSec(number()),
                 most: BytesPerSec(number()),
                 reach: BytesPerSec(number()),
-                to: None,
+                to: Some(world.hosts[to].id),
             });
             Message::Heartbeat(Heartbeat {
                 incarnation: life,
