@@ -21,8 +21,8 @@ use crate::{
 /// finishes: enough to set up its
 /// connections and to fill them, little enough not to delay the one that finishes.
 const STARTER: u16 = 150;
-/// Tokens below which no further VM is started on what the others leave over: it would be under way
-/// all the longer for it, and the link gains less than a tenth.
+/// Tokens below which no further VM is started on what the others leave over, if it can make use of as
+/// many: it would be under way all the longer for it, and the link gains less than a tenth.
 const WORTH_STARTING: u16 = 100;
 /// Tokens that a VM keeps for its switchover: its last pages fit the allowed downtime at the rate
 /// that it had, and half of that keeps them within twice the downtime at worst.
@@ -46,8 +46,8 @@ pub struct Share {
     pub tokens: u16,
 }
 
-/// Divides a link among the VMs in `order`, at least `width` of them if so many can start. `capacity`
-/// is what may be divided.
+/// Divides a link among the VMs in `order`, at least `width` of them if so many can start above their
+/// floors. `capacity` is what may be divided.
 pub fn allocate(
     capacity: BytesPerSec,
     width: u16,
@@ -65,7 +65,8 @@ pub fn allocate(
         }
         let vm = &contender.vm;
         let others_wait = index + 1 < order.len();
-        let all = most(capacity, contender, &shares).min(each).min(left);
+        let floor = tokens_for(capacity, vm.floor);
+        let all = most(capacity, contender, &shares).min(each.max(floor)).min(left);
         let tokens = match vm.stage {
             Stage::Switching if others_wait => all.min(part(SWITCHING)),
             Stage::Moving
@@ -75,12 +76,12 @@ pub fn allocate(
             }
             Stage::Switching | Stage::Moving => all,
             Stage::Reserved | Stage::Queued => {
-                let floor = tokens_for(capacity, vm.floor).min(LINK_TOKENS);
-                if left < floor.max(part(WORTH_STARTING)) && !shares.is_empty() {
+                let worth = part(WORTH_STARTING).min(most(capacity, contender, &[]));
+                if left < floor.max(worth) && !shares.is_empty() {
                     break;
                 }
                 // Its source is busy with another one: one further down may do better.
-                if all < part(WORTH_STARTING) && !shares.is_empty() {
+                if all < worth && !shares.is_empty() {
                     continue;
                 }
                 all
@@ -195,6 +196,13 @@ mod tests {
         assert_eq!(tokens(&order), [850, 150]);
         let order = [contender(1, Stage::Switching, 0, 0), contender(2, Stage::Moving, 1 << 28, 0)];
         assert_eq!(tokens(&order), [500, 500]);
+    }
+
+    #[test]
+    fn a_part_of_the_link_is_no_less_than_the_floor() {
+        let order = [contender(1, Stage::Queued, 1 << 30, 26_000_000)];
+        let shares = allocate(CAPACITY, 3, Duration::from_millis(40), &order);
+        assert!(CAPACITY.share(shares[0].tokens) >= order[0].vm.floor, "{shares:?}");
     }
 
     #[test]

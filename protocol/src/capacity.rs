@@ -18,7 +18,7 @@ use crate::{
     message::{CapacityGossip, HeldBack},
     time::Instant,
     units::{BytesPerSec, LINK_TOKENS, scaled},
-    width::{Verdict, Width},
+    width::{Verdict, Width, trial},
 };
 
 /// Never estimate less: gossip itself needs some of it.
@@ -46,7 +46,8 @@ const FOLLOWED_PERMILLE: u64 = 950;
 /// What must be missing of it for the link to count as full: arrivals below this, thousandths of what
 /// was allowed. Between the two the estimate stays.
 const FULL_PERMILLE: u64 = 900;
-/// Tokens in use, thousandths of the link, from which on the link can be what holds senders back.
+/// Tokens held, thousandths of those for which there is a use, from which on their number can be what
+/// holds senders back.
 const WHOLE_PERMILLE: u64 = 900;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
@@ -80,6 +81,36 @@ struct Round {
     arrived: u64,
     sent: u64,
     tokens: u64,
+    /// Of the tokens, those of senders that used them up.
+    used_up: u64,
+    /// Of the tokens, those of senders that the link held back.
+    blocked: u64,
+}
+
+impl Round {
+    fn add(&mut self, sample: &Self) {
+        self.arrived = self.arrived.saturating_add(sample.arrived);
+        self.sent = self.sent.saturating_add(sample.sent);
+        self.tokens = self.tokens.saturating_add(sample.tokens);
+        self.used_up = self.used_up.saturating_add(sample.used_up);
+        self.blocked = self.blocked.saturating_add(sample.blocked);
+    }
+
+    fn mean(self, samples: u64) -> Self {
+        Self {
+            arrived: self.arrived / samples,
+            sent: self.sent / samples,
+            tokens: (self.tokens / samples).min(LINK_TOKENS.into()),
+            used_up: self.used_up / samples,
+            blocked: self.blocked / samples,
+        }
+    }
+
+    /// Whether those who can tell say that their tokens are the limit, and hardly anyone that the link
+    /// is: the others gain speed, or wait for their guests.
+    fn is_used_up(&self) -> bool {
+        self.used_up * 2 >= self.tokens && self.blocked * 10 <= self.tokens
+    }
 }
 
 /// One link's estimate.
@@ -94,9 +125,8 @@ pub struct Capacity {
     round: Round,
     /// What arrived in the last rounds, bytes per second, newest first.
     recent: [u64; REMEMBERED_ROUNDS],
-    arrived: u64,
-    sent: u64,
-    tokens: u64,
+    /// Sums over the round so far.
+    sums: Round,
     samples: u64,
     round_ends: Instant,
     /// The most that was ever seen to arrive while tokens were the limit.
@@ -104,8 +134,9 @@ pub struct Capacity {
     /// Since when nothing has been sent.
     idle_since: Option<Instant>,
     probe_from: Instant,
-    /// The estimate before the last wide probe, while what came of it is not known.
-    wide_probe: Option<BytesPerSec>,
+    /// The estimate before the last wide probe, while what came of it is not known, and from when on
+    /// that can be seen.
+    wide_probe: Option<(BytesPerSec, Instant)>,
     width: Width,
 }
 
@@ -121,9 +152,7 @@ impl Capacity {
             full_rounds: 0,
             round: Round::default(),
             recent: [0; REMEMBERED_ROUNDS],
-            arrived: 0,
-            sent: 0,
-            tokens: 0,
+            sums: Round::default(),
             samples: 0,
             round_ends: Instant::default(),
             seen: BytesPerSec(0),
@@ -174,35 +203,37 @@ impl Capacity {
     }
 
     /// The estimator's step: `arrived` is the sum over all receivers; `under_way` tells how many VMs
-    /// would be under way if so much could be divided among so many at least. Returns whether the
-    /// estimate changed.
+    /// would be under way if so much could be divided among so many at least. `divided`: tokens for
+    /// which there is a use as long as the estimate is what it is. Returns whether the estimate changed.
     pub fn learn(
         &mut self,
         now: Instant,
         round_trip: Duration,
         arrived: BytesPerSec,
         senders: &[SenderReport],
+        divided: u16,
         under_way: impl Fn(BytesPerSec, u16) -> usize,
     ) -> bool {
         let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
         // What a round's first third brings was sent before the last change acted.
         let shortest = SHORTEST_ROUND.max(round_trip * 3);
         if now + shortest * 2 / 3 >= self.round_ends {
-            self.arrived = self.arrived.saturating_add(arrived.0);
-            self.sent = self.sent.saturating_add(all);
-            let tokens = senders.iter().map(|one| u64::from(one.tokens));
-            self.tokens = self.tokens.saturating_add(tokens.sum());
+            let by = |reason| senders.iter().filter(move |one| one.held_back == reason);
+            let tokens = |one: &SenderReport| u64::from(one.tokens);
+            self.sums.add(&Round {
+                arrived: arrived.0,
+                sent: all,
+                tokens: senders.iter().map(tokens).sum(),
+                used_up: by(HeldBack::Tokens).map(tokens).sum(),
+                blocked: by(HeldBack::Link).map(tokens).sum(),
+            });
             self.samples += 1;
         }
         if now < self.round_ends {
             return false;
         }
         let samples = core::mem::take(&mut self.samples).max(1);
-        let round = Round {
-            arrived: core::mem::take(&mut self.arrived) / samples,
-            sent: core::mem::take(&mut self.sent) / samples,
-            tokens: (core::mem::take(&mut self.tokens) / samples).min(LINK_TOKENS.into()),
-        };
+        let round = core::mem::take(&mut self.sums).mean(samples);
         self.round_ends = now + shortest;
         let before = core::mem::replace(&mut self.round, round);
         self.recent.rotate_right(1);
@@ -216,9 +247,10 @@ impl Capacity {
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         // Senders that could not use all tokens say nothing of what more there is; but an estimate far
         // below what the link once carried must not stay there because one of them is stuck.
-        let whole = before.tokens.min(round.tokens) >= WHOLE_PERMILLE;
+        let whole = before.tokens.min(round.tokens) * 1000 >= u64::from(divided) * WHOLE_PERMILLE;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
+            || whole && round.arrived >= sent && round.is_used_up()
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
@@ -238,6 +270,12 @@ impl Capacity {
                 Some(Verdict::Back(estimate)) => self.set(estimate),
             };
         }
+        let arrives = round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
+        if self.wide_probe.is_some_and(|(_, judged_from)| now < judged_from) && !(whole && arrives)
+        {
+            self.full_rounds = 0;
+            return false;
+        }
         if followed {
             self.seen = self.seen.max(BytesPerSec(round.arrived));
         }
@@ -249,13 +287,13 @@ impl Capacity {
             self.found_full(now, round_trip, under_way)
         } else {
             self.full_rounds = 0;
-            followed && self.probe(now, under_way)
+            followed && self.probe(now, round_trip, under_way)
         }
     }
 
     /// Forgets what was measured lately, and the rounds before: it was not the whole.
     pub fn start_round(&mut self, now: Instant, round_trip: Duration) {
-        (self.arrived, self.sent, self.tokens, self.samples) = (0, 0, 0, 0);
+        (self.sums, self.samples) = (Round::default(), 0);
         self.round = Round::default();
         self.recent = [0; REMEMBERED_ROUNDS];
         self.full_rounds = 0;
@@ -282,7 +320,7 @@ impl Capacity {
         self.full_rounds = 0;
         self.step_permille = FIRST_STEP_PERMILLE;
         self.probe_from = now + PROBE_PAUSE;
-        if self.wide_probe.take().is_some_and(|before| best < before.permille(1100)) {
+        if self.wide_probe.take().is_some_and(|(before, _)| best < before.permille(1100)) {
             self.width.failed(now);
         }
         if best < self.value.permille(SAME_PERMILLE) {
@@ -303,7 +341,12 @@ impl Capacity {
     }
 
     /// Raises the estimate, which has been followed so far.
-    fn probe(&mut self, now: Instant, under_way: impl Fn(BytesPerSec, u16) -> usize) -> bool {
+    fn probe(
+        &mut self,
+        now: Instant,
+        round_trip: Duration,
+        under_way: impl Fn(BytesPerSec, u16) -> usize,
+    ) -> bool {
         if now < self.probe_from {
             return false;
         }
@@ -312,12 +355,25 @@ impl Capacity {
         }
         let mut raised = self.value.permille(1000 + self.step_permille);
         let vms = self.width.vms();
-        if under_way(self.divided(raised), vms) > under_way(self.usable(), vms) {
+        let before = under_way(self.usable(), vms);
+        let further =
+            |raised: BytesPerSec| under_way(self.divided(raised), vms).saturating_sub(before);
+        let wide = further(raised) > 0;
+        if wide {
             if !self.width.may_try(now) {
                 return false;
             }
-            self.wide_probe = Some(self.value);
             raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
+            // One more at a time: those that find no room would be under way for nothing.
+            let smaller = [FIRST_STEP_PERMILLE, FIRST_STEP_PERMILLE * 2, FIRST_STEP_PERMILLE * 4];
+            let smaller = smaller.map(|step| self.value.permille(1000 + step));
+            let least = smaller.into_iter().find(|least| further(*least) > 0);
+            if further(raised) > 1 {
+                raised = least.unwrap_or(raised);
+            }
+        }
+        if wide {
+            self.wide_probe = Some((self.value, now + trial(round_trip)));
         }
         self.step_permille = (self.step_permille * 2).min(LARGEST_STEP_PERMILLE);
         self.set(raised)
@@ -350,6 +406,7 @@ mod tests {
                 Duration::from_millis(40),
                 BytesPerSec(arrived),
                 &[sender],
+                LINK_TOKENS,
                 |_, _| 1,
             );
         }
@@ -378,7 +435,14 @@ mod tests {
         assert!(capacity.value().0 < 200_000, "{capacity:?}");
         for round in at..at + 30 {
             let now = Instant(round * 700_000_000);
-            capacity.learn(now, Duration::from_millis(40), BytesPerSec(0), &[], |_, _| 0);
+            capacity.learn(
+                now,
+                Duration::from_millis(40),
+                BytesPerSec(0),
+                &[],
+                LINK_TOKENS,
+                |_, _| 0,
+            );
         }
         assert!(capacity.value().0 > 20_000_000, "{capacity:?}");
     }
@@ -397,12 +461,12 @@ mod tests {
             let sender = SenderReport { sent, held_back, tokens: 1000 };
             let now = Instant(round * 700_000_000);
             let one_more = |divided: BytesPerSec, _| 1 + usize::from(divided.0 > nic);
-            capacity.learn(now, Duration::from_millis(40), sent, &[sender], one_more);
+            capacity.learn(now, Duration::from_millis(40), sent, &[sender], LINK_TOKENS, one_more);
             let wide = capacity.usable().0 > nic;
             beyond[usize::from(round >= 100)] += u32::from(wide);
         }
         assert!(beyond[0] > 0, "it is tried");
-        assert!(beyond[1] < 6, "and given up for long: {beyond:?}");
+        assert!(beyond[1] * 2 <= beyond[0], "ever more seldom: {beyond:?}");
         assert!((47_000_000..=55_500_000).contains(&capacity.value().0), "{capacity:?}");
     }
 

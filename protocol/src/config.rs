@@ -33,7 +33,7 @@ pub struct Config {
     pub reservation: Duration,
     /// Time between repeats of a message that waits for its answer. Default 400 ms.
     pub resend: Duration,
-    /// First pause before a failed move is tried again; doubles up to 30 s. Default 1 s.
+    /// First pause before a failed move is tried again; doubles up to 8 s. Default 1 s.
     pub retry: Duration,
     /// Most moves that one source has under way at a time. Default 4.
     pub departures_at_once: usize,

@@ -34,6 +34,8 @@ pub struct LinkEntry {
     pub initial: BytesPerSec,
     /// Thousandths of the capacity that stay free for gossip and production.
     pub reserve_permille: u16,
+    /// Bytes that all streams that one move may have keep on their way over it; 0 if unknown.
+    pub window: u64,
 }
 
 /// A link as the cluster file gives it.
@@ -49,12 +51,17 @@ pub struct LinkSpec {
     pub initial: BytesPerSec,
     /// See [`LinkEntry::reserve_permille`].
     pub reserve_permille: u16,
+    /// See [`LinkEntry::window`].
+    pub window: u64,
 }
 
 /// First guess of the capacity of a link of which nothing is configured: 100 Mbit/s.
 pub const DEFAULT_INITIAL: BytesPerSec = BytesPerSec::from_bits(100_000_000);
 /// Default reserve, in thousandths of the capacity.
 pub const DEFAULT_RESERVE_PERMILLE: u16 = 50;
+/// What a carrier's sixteen streams keep on their way, bytes: Linux grows a socket's window to 2 MiB, the
+/// default of `tcp_wmem` less what the kernel keeps for itself.
+pub const DEFAULT_WINDOW: u64 = 32 << 20;
 
 /// All that the cluster file lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -110,6 +117,7 @@ impl Directory {
                         ceiling: None,
                         initial: DEFAULT_INITIAL,
                         reserve_permille: DEFAULT_RESERVE_PERMILLE,
+                        window: DEFAULT_WINDOW,
                     })?;
                 }
             }
@@ -144,6 +152,7 @@ impl Listed {
             ceiling: spec.ceiling,
             initial: spec.initial,
             reserve_permille: spec.reserve_permille.min(900),
+            window: spec.window,
             name,
         };
         let id = LinkId::of(&entry.name);

@@ -84,9 +84,6 @@ pub struct LinkSample {
     pub held_back: HeldBack,
     /// Round-trip time over it, if the carrier knows.
     pub round_trip: Option<Duration>,
-    /// The most that all streams that one move may have reach over it, bytes per second: as many
-    /// windows per round trip. Zero if nothing is known.
-    pub reach: BytesPerSec,
 }
 
 /// What happened to a move, seen from the source.

@@ -15,7 +15,7 @@ use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
 
 use crate::{
-    ids::{LinkId, NodeId, VmId},
+    ids::{NodeId, VmId},
     message::{HeadVm, Stage},
     units::BytesPerSec,
     vm::precopy_time,
@@ -59,21 +59,21 @@ impl Contender {
     /// Whether it, or its host, would be the last one even if it began now.
     fn is_critical(&self, capacity: BytesPerSec, remaining: u64) -> bool {
         let all = capacity.time_for(remaining) * CRITICAL_PERMILLE / 1000;
-        let slow = self.best_rate(capacity) < capacity;
-        slow && (self.alone(capacity) >= all
-            || self.best_rate(capacity).time_for(self.source_bytes) >= all)
+        let vm = self.best_rate(capacity) < capacity && self.alone(capacity) >= all;
+        // Its streams hold back the VM, but not the others of its host.
+        let interface = self.vm.most;
+        let slow = interface.0 > 0 && interface < capacity;
+        vm || slow && interface.time_for(self.source_bytes) >= all
     }
 }
 
-/// Sorts the VMs that want `link` into the common order. `remaining`: bytes that all hosts together
+/// Sorts the VMs that want a link into the common order. `remaining`: bytes that all hosts together
 /// have still to send.
 pub fn common_order(
-    link: LinkId,
     capacity: BytesPerSec,
     remaining: u64,
-    all: impl Iterator<Item = Contender>,
+    mut order: Vec<Contender>,
 ) -> Vec<Contender> {
-    let mut order: Vec<Contender> = all.filter(|contender| contender.vm.link == link).collect();
     let late = late(capacity, &order);
     order.sort_by_cached_key(|contender| key(capacity, remaining, &late, contender));
     order
@@ -136,7 +136,7 @@ fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::EvacuationId;
+    use crate::ids::{EvacuationId, LinkId};
 
     const CAPACITY: BytesPerSec = BytesPerSec(100_000_000);
 
@@ -163,7 +163,7 @@ mod tests {
 
     fn numbers(all: &[Contender]) -> Vec<u8> {
         let remaining = all.iter().map(|one| one.vm.bytes).sum();
-        let order = common_order(LinkId(1), CAPACITY, remaining, all.iter().copied());
+        let order = common_order(CAPACITY, remaining, all.to_vec());
         order.iter().map(|one| one.vm.vm.0[0]).collect()
     }
 
@@ -202,7 +202,7 @@ mod tests {
         let mut other = moving;
         other.vm.vm = VmId([3; 16]);
         let all = [absurd, moving, other, contender(4, 1, 50, None)];
-        let order = common_order(LinkId(1), BytesPerSec(1), u64::MAX, all.into_iter());
+        let order = common_order(BytesPerSec(1), u64::MAX, all.to_vec());
         assert_eq!(order.len(), 4);
     }
 

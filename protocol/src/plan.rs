@@ -231,7 +231,7 @@ impl Node {
         });
         let round_trip = self.link_round_trip(now, link);
         let mut at_ms = 0;
-        for contender in common_order(link, usable, remaining, heads) {
+        for contender in common_order(usable, remaining, heads.collect()) {
             let Some(candidate) = candidates.iter().find(|one| one.one.vm.id == contender.vm.vm)
             else {
                 continue;

@@ -48,6 +48,9 @@ impl BytesPerSec {
 
 /// `value * numerator / denominator` without overflow on the way, saturated at `u64::MAX`.
 pub fn scaled(value: u64, numerator: u64, denominator: u64) -> u64 {
+    if let Some(product) = value.checked_mul(numerator) {
+        return product / denominator.max(1);
+    }
     let wide = u128::from(value) * u128::from(numerator) / u128::from(denominator.max(1));
     u64::try_from(wide).unwrap_or(u64::MAX)
 }

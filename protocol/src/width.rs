@@ -23,6 +23,11 @@ const TRIAL: Duration = Duration::from_millis(2700);
 /// Round trips of a trial: reservation, streams and their slow start, and twice three to measure.
 const TRIAL_ROUND_TRIPS: u32 = 23;
 
+/// How long it takes until a further VM shows what it carries.
+pub(crate) fn trial(round_trip: Duration) -> Duration {
+    TRIAL + round_trip * TRIAL_ROUND_TRIPS
+}
+
 /// A trial under way.
 #[derive(Debug, Clone, Copy, Hash)]
 struct Trial {
@@ -104,7 +109,7 @@ impl Width {
         arrived: u64,
         vms: u16,
     ) -> BytesPerSec {
-        let ends = now + TRIAL + round_trip * TRIAL_ROUND_TRIPS;
+        let ends = now + trial(round_trip);
         self.trial = Some(Trial { estimate, arrived, vms_before: self.vms, ends });
         self.vms = vms;
         BytesPerSec(scaled(estimate.0, vms.into(), u64::from(vms - 1).max(1)))

@@ -50,9 +50,6 @@ pub use start::run;
 /// enough; more streams fill what one cannot. Linux grows a socket's window beyond it by itself,
 /// but not at once.
 const STREAM_WINDOW: u64 = 512 * 1024;
-/// Bytes in flight to which Linux grows a socket's window: the default of `tcp_wmem`, less what the
-/// kernel keeps for itself.
-const WHOLE_WINDOW: u64 = 2 * 1024 * 1024;
 /// Most streams of one move.
 const MOST_STREAMS: u64 = 16;
 
@@ -370,7 +367,6 @@ impl Daemon {
             arrived: BytesPerSec(0),
             held_back: HeldBack::Idle,
             round_trip: None,
-            reach: BytesPerSec(0),
         };
         for link in &status.links {
             let id = LinkId::of(&link.link);
@@ -386,8 +382,6 @@ impl Daemon {
                 .filter_map(|one| one.rtt_us)
                 .min();
             sample.round_trip = round_trip.map(std::time::Duration::from_micros);
-            let windows = WHOLE_WINDOW * MOST_STREAMS * 1_000_000;
-            sample.reach = BytesPerSec(round_trip.map_or(0, |micros| windows / micros.max(1)));
         }
         let site = self.node.directory().site_of(self.node.id());
         for peer in &status.received {

@@ -15,7 +15,7 @@ use lifeboat_carrier::SetShare;
 use lifeboat_hypervisor::Hypervisor;
 use lifeboat_protocol::{
     Config as Timers, Directory, Incarnation, Node, NodeId,
-    directory::{DEFAULT_INITIAL, LinkSpec},
+    directory::{DEFAULT_INITIAL, DEFAULT_WINDOW, LinkSpec},
     units::BytesPerSec,
 };
 use tokio::{
@@ -216,6 +216,7 @@ pub(crate) fn directory(config: &Config) -> Result<Directory, String> {
             ceiling: link.ceiling.map(|rate| BytesPerSec(rate.bytes_per_sec())),
             initial: link.initial.map_or(DEFAULT_INITIAL, |rate| BytesPerSec(rate.bytes_per_sec())),
             reserve_permille: link.reserve.get(),
+            window: DEFAULT_WINDOW,
         })
         .collect();
     Directory::new(&nodes, &links)

@@ -148,8 +148,11 @@ impl Departure {
 
     /// Whether its streams are still gaining speed, so that less flows than the link has room for.
     pub(crate) fn gains_speed(&self, now: Instant, round_trip: Duration) -> bool {
+        self.is_moving() && now.since(self.began_at) < LOCAL_START + round_trip * RAMP_ROUND_TRIPS
+    }
+
+    pub(crate) fn is_moving(&self) -> bool {
         self.phase == Phase::Moving
-            && now.since(self.began_at) < LOCAL_START + round_trip * RAMP_ROUND_TRIPS
     }
 
     /// Bytes still to be sent.

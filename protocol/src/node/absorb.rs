@@ -3,7 +3,7 @@
 use alloc::{format, sync::Arc};
 use core::time::Duration;
 
-use super::{KnownInventory, NOT_ANSWERED_YET, Node};
+use super::{KnownInventory, NOT_ANSWERED_YET, Node, news::is_news};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
@@ -22,6 +22,9 @@ use crate::{
     wire,
 };
 
+/// Longest pause before a failed move is tried again: with nothing else to move, the link is idle for as
+/// long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Most VMs that one part of an inventory may hold.
 pub(super) const INVENTORY_PART: usize = 100;
 
@@ -109,7 +112,10 @@ impl Node {
                 self.heard_every(now, from, heartbeat, Duration::ZERO, fx);
             }
             Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory, fx),
-            Ok(Message::Direct(direct)) => self.direct(now, from, direct, fx),
+            Ok(Message::Direct(direct)) => {
+                self.news = true;
+                self.direct(now, from, direct, fx);
+            }
             Ok(Message::Addressed(said)) => self.heard_addressed(now, from, said, fx),
         }
     }
@@ -125,7 +131,10 @@ impl Node {
         fx: &mut Effects,
     ) -> bool {
         let heartbeat = Arc::new(heartbeat);
-        let life = self.membership.peer(from).map(|peer| peer.heartbeat.incarnation);
+        let before = self.membership.peer(from).map(|peer| Arc::clone(&peer.heartbeat));
+        let life = before.as_ref().map(|before| before.incarnation);
+        self.news |= before.is_none_or(|before| is_news(&before, &heartbeat))
+            || self.membership.liveness(now, from) != Liveness::Alive;
         match self.membership.heard_every(now, from, Arc::clone(&heartbeat), every) {
             Ok(()) => self.members_heard = Some(from),
             // Repeats and overtaken heartbeats are what networks do.
@@ -147,13 +156,15 @@ impl Node {
         heard_of.retain(|id| self.evacuations.get(*id).is_some());
         for gossip in &heartbeat.capacities {
             if let Some(capacity) = self.capacities.get_mut(&gossip.link) {
-                capacity.adopt(gossip);
+                self.news |= capacity.adopt(gossip);
             }
         }
         let me = (self.me, self.incarnation);
         for accepted in &heartbeat.accepted {
             if let Some(issuer) = self.issuers.get_mut(&accepted.link) {
+                let out = issuer.out(from);
                 issuer.accepted(from, me, accepted);
+                self.news |= issuer.out(from) != out;
             }
         }
         for table in &heartbeat.tables {
@@ -163,9 +174,10 @@ impl Node {
             let Some(holder) = self.holders.get_mut(&table.link) else { continue };
             let before = holder.usable(now);
             let issuer = (from, heartbeat.incarnation);
-            if holder.take(now, issuer, table, me, &self.membership).is_ok()
-                && holder.usable(now) < before
-            {
+            let taken = holder.take(now, issuer, table, me, &self.membership).is_ok();
+            let usable = holder.usable(now);
+            self.news |= usable != before;
+            if taken && usable < before {
                 // The issuer can give the difference to the next only once this is confirmed.
                 fx.urgent();
                 self.audience.hurry(now, from);
@@ -577,7 +589,7 @@ impl Node {
         // What never began has cost nothing: it is tried again soon, somewhere else if it can be.
         let doublings = if begun { (setback.failures - 1).min(5) } else { 0 };
         let pause = self.config.retry * (1 << doublings);
-        setback.not_before = now + pause.min(core::time::Duration::from_secs(30));
+        setback.not_before = now + pause.min(LONGEST_PAUSE);
         setback.refused.insert(to, now + core::time::Duration::from_secs(5));
         let text = format!(
             "{name} did not move to {}: {reason}; it is tried again",

@@ -82,9 +82,9 @@ impl Node {
             let Some(advice) = self.advice(now, link).cloned() else { continue };
             let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
             let bytes = self.bytes_left();
-            let heads = self.heads(now).into_iter();
+            let heads = self.heads(now).into_iter().filter(|vm| vm.link == link);
             let own = heads.map(|vm| self.contender(now, self.me, vm, bytes, None));
-            let order = common_order(link, capacity, bytes, own);
+            let order = common_order(capacity, bytes, own.collect());
             let next = advice.shares.iter().map(|(vm, _)| *vm).chain(advice.ahead);
             let known = |vm: &VmId| order.iter().any(|one| one.vm.vm == *vm);
             let needed: Vec<VmId> = next.filter(known).collect();

@@ -124,7 +124,7 @@ impl Node {
                 link: sample.link,
                 sent: sample.sent,
                 arrived: sample.arrived,
-                held_back: self.held_back(now, sample.link, sample.held_back),
+                held_back: self.held_back(now, sample),
                 tokens: self.usable_tokens(now, sample.link),
             })
             .collect()

@@ -9,6 +9,7 @@ mod absorb;
 mod addressed;
 mod advice;
 mod heartbeat;
+mod news;
 mod queue;
 mod schedule;
 
@@ -115,6 +116,8 @@ pub struct Node {
     turns: BTreeMap<LinkId, BTreeMap<NodeId, Turns>>,
     /// When this node last divided its links, and whether something has happened since.
     divided: (Instant, bool),
+    /// Whether something has happened that the division of the links must not wait for.
+    news: bool,
     /// Who was heard in this step.
     members_heard: Option<NodeId>,
     /// When the next silence becomes too long, or earlier.
@@ -188,6 +191,7 @@ impl Node {
             advised: BTreeMap::new(),
             turns: BTreeMap::new(),
             divided: (Instant::default(), false),
+            news: true,
             members_heard: None,
             members_due: Instant(u64::MAX),
             heard_of: BTreeMap::new(),
@@ -270,6 +274,7 @@ impl Node {
     pub fn handle(&mut self, now: Instant, input: Input) {
         let mut fx = Effects::default();
         self.wishes_stale = true;
+        self.note_news(&input);
         self.absorb(now, input, &mut fx);
         self.follow(now, &mut fx);
         self.flush(fx);
@@ -281,8 +286,8 @@ impl Node {
         self.tick_moves(now, fx);
         self.clear_remains(now, fx);
         self.update_claims(now, fx);
+        let divides = self.divides(now, fx.urgent);
         if self.is_large() {
-            let divides = self.may_divide(now);
             if divides {
                 self.estimate(now, fx);
             }
@@ -290,7 +295,7 @@ impl Node {
             if divides {
                 self.issue(now, fx);
             }
-        } else {
+        } else if divides {
             self.estimate(now, fx);
             self.start_moves(now, fx);
             self.issue(now, fx);
@@ -300,14 +305,6 @@ impl Node {
         self.ticked_at = now;
         self.heartbeat_urgent |= core::mem::take(&mut fx.urgent);
         self.speak(now, fx);
-    }
-
-    /// Whether a node of a large cluster divides its links in this step: not after each of the many
-    /// things that it hears.
-    fn may_divide(&mut self, now: Instant) -> bool {
-        let divides = now >= self.divided.0 + self.config.division_spacing;
-        self.divided = if divides { (now, false) } else { (self.divided.0, true) };
-        divides && !self.issuers.is_empty()
     }
 
     fn flush(&mut self, fx: Effects) {
@@ -358,7 +355,7 @@ impl Node {
         let idle = self.is_large() && self.issuers.is_empty() && self.partners.is_empty();
         let mut next = self.ticked_at + if idle { LONGEST_IDLE_SLEEP } else { LONGEST_SLEEP };
         next = next.min(self.next_heartbeat());
-        if self.divided.1 && !self.issuers.is_empty() {
+        if self.is_large() && self.divided.1 && !self.issuers.is_empty() {
             next = next.min(self.divided.0 + self.config.division_spacing);
         }
         let issuers = self.issuers.values().filter_map(Issuer::next_change);

@@ -326,18 +326,12 @@ impl Node {
     /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link,
     /// its streams and the interfaces carry: a guest that outruns those must be slowed down or
     /// paused.
-    fn floor(
-        &self,
-        vm: &Vm,
-        link: LinkId,
-        capacity: BytesPerSec,
-        most: BytesPerSec,
-    ) -> BytesPerSec {
+    fn floor(vm: &Vm, capacity: BytesPerSec, most: BytesPerSec, reach: BytesPerSec) -> BytesPerSec {
         if vm.state != RunState::Running {
             return BytesPerSec(0);
         }
         let converging = BytesPerSec(vm.dirty_rate.saturating_mul(12) / 10).min(capacity);
-        let known = [self.reach(link), most].into_iter().filter(|rate| rate.0 > 0);
+        let known = [reach, most].into_iter().filter(|rate| rate.0 > 0);
         known.fold(converging, BytesPerSec::min)
     }
 
@@ -348,20 +342,26 @@ impl Node {
         known.filter(|rate| rate.0 > 0).min().unwrap_or(BytesPerSec(0))
     }
 
-    /// The most that one move's streams reach over a link, as the carrier knows it; else zero.
-    fn reach(&self, link: LinkId) -> BytesPerSec {
-        self.samples.get(&link).map_or(BytesPerSec(0), |sample| sample.reach)
+    /// The most that one move's streams reach over a link: their windows in each round trip. Zero if
+    /// nothing is known.
+    pub(super) fn reach(&self, now: Instant, link: LinkId) -> BytesPerSec {
+        let window = self.directory.link(link).map_or(0, |entry| entry.window);
+        BytesPerSec::measured(window, self.link_round_trip(now, link))
     }
 
     /// The VMs under way and the next ones, as the others need to know them.
     pub(super) fn heads(&self, now: Instant) -> Vec<HeadVm> {
         let most = self.host.nic_speed;
+        let reach: BTreeMap<LinkId, BytesPerSec> =
+            self.holders.keys().map(|link| (*link, self.reach(now, *link))).collect();
+        let reach = |link| reach.get(&link).copied().unwrap_or(BytesPerSec(0));
         let mut heads: Vec<HeadVm> = self
             .departures
             .all()
             .filter_map(|departure| {
                 let capacity = self.capacities.get(&departure.link)?.usable();
                 let most = self.most_to(departure.to);
+                let reach = reach(departure.link);
                 Some(HeadVm {
                     vm: departure.id.vm,
                     evacuation: departure.evacuation,
@@ -370,9 +370,9 @@ impl Node {
                     priority: departure.vm.policy.priority,
                     bytes: departure.remaining(),
                     dirty_rate: departure.progress.dirty_rate.max(departure.vm.dirty_rate),
-                    floor: self.floor(&departure.vm, departure.link, capacity, most),
+                    floor: Self::floor(&departure.vm, capacity, most, reach),
                     most,
-                    reach: self.reach(departure.link),
+                    reach,
                     to: Some(departure.to),
                 })
             })
@@ -380,6 +380,7 @@ impl Node {
         let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return heads };
         for (vm, _, link) in self.choices(now) {
             let Some(capacity) = self.capacities.get(&link) else { continue };
+            let reach = reach(link);
             heads.push(HeadVm {
                 vm: vm.id,
                 evacuation: evacuation.record.id,
@@ -388,9 +389,9 @@ impl Node {
                 priority: vm.policy.priority,
                 bytes: vm.bytes(),
                 dirty_rate: vm.dirty_rate,
-                floor: self.floor(vm, link, capacity.usable(), most),
+                floor: Self::floor(vm, capacity.usable(), most, reach),
                 most,
-                reach: self.reach(link),
+                reach,
                 to: None,
             });
         }

@@ -11,6 +11,7 @@ use crate::{
     effects::Effects,
     evacuation::State,
     ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
+    input::LinkSample,
     membership::{Liveness, Peer},
     message::{Direct, HeadVm, HeldBack, Stage},
     order::{Contender, common_order},
@@ -18,7 +19,7 @@ use crate::{
     planted::Bug,
     time::Instant,
     tokens::{HandOn, issuer::Target, slices},
-    units::BytesPerSec,
+    units::{BytesPerSec, LINK_TOKENS},
     vm::{RunState, Vm},
 };
 
@@ -27,6 +28,9 @@ const RESERVED_AHEAD: usize = 2;
 /// How long a reservation is kept at least: with it a VM's prospects change, and a reservation that is
 /// given up for that would be asked for again at once.
 const KEPT_FOR: Duration = Duration::from_secs(2);
+/// Part of what all streams of a host can carry at most from which on they are the limit, thousandths:
+/// round-trip times are measured a little too long.
+const EXHAUSTED_PERMILLE: u64 = 930;
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
 /// Time between two orders to forget what is left of VMs that run elsewhere.
@@ -54,18 +58,19 @@ impl Node {
         let mut remaining = own;
         let mut all: Vec<Contender> = Vec::new();
         let runtime = self.host.runtime_left_ms.map(Duration::from_millis);
-        let heads = self.heads(now);
-        all.extend(heads.into_iter().map(|vm| self.contender(now, self.me, vm, own, runtime)));
+        let wants = |vm: &HeadVm| vm.link == link;
+        let heads = self.heads(now).into_iter().filter(wants);
+        all.extend(heads.map(|vm| self.contender(now, self.me, vm, own, runtime)));
         for (source, peer) in heard {
             let bytes = peer.heartbeat.queue.bytes;
             remaining = remaining.saturating_add(bytes);
             let since = now.since(peer.heard_at);
             let runtime = peer.heartbeat.host.runtime_left_ms.map(Duration::from_millis);
             let runtime = runtime.map(|left| left.saturating_sub(since));
-            let heads = peer.heartbeat.queue.head.iter();
+            let heads = peer.heartbeat.queue.head.iter().filter(|vm| wants(vm));
             all.extend(heads.map(|vm| self.contender(now, source, *vm, bytes, runtime)));
         }
-        common_order(link, capacity, remaining, all.into_iter())
+        common_order(capacity, remaining, all)
     }
 
     pub(super) fn contender(
@@ -410,12 +415,14 @@ impl Node {
                 waits || one.vm.to.is_none_or(|to| to == self.me || self.membership.is_up(now, to))
             });
             let under_way = |divided, width| under_way(divided, width, round_trip, &order);
+            let divided = self.divided_tokens(now, link, &order, under_way);
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
+            let arrived = BytesPerSec(arrived);
             if !complete {
                 // Somebody who used the link is silent, perhaps because it is cut: what the others
                 // say is not the whole, and says nothing of what the link can carry.
                 capacity.start_round(now, round_trip);
-            } else if capacity.learn(now, round_trip, BytesPerSec(arrived), &senders, under_way) {
+            } else if capacity.learn(now, round_trip, arrived, &senders, divided, under_way) {
                 let name = self.directory.link(link).map_or("", |entry| entry.name.as_str());
                 let estimate = capacity.value().0 / 125_000;
                 fx.notice(
@@ -427,15 +434,37 @@ impl Node {
         }
     }
 
-    /// What held this host back on a link, for the estimate. Streams that still gain speed send less
-    /// than they may, and that says nothing of the link.
-    pub(super) fn held_back(&self, now: Instant, link: LinkId, by: HeldBack) -> HeldBack {
+    /// Tokens of a link for which there is a use: all, unless those under way can use no more and the next
+    /// one needs more than they leave, although it would have it if the link carried twice as much.
+    fn divided_tokens(
+        &self,
+        now: Instant,
+        link: LinkId,
+        order: &[Contender],
+        under_way: impl Fn(BytesPerSec, u16) -> usize,
+    ) -> u16 {
+        let Some(capacity) = self.capacities.get(&link) else { return LINK_TOKENS };
+        let (usable, width) = (capacity.usable(), capacity.width());
+        if under_way(usable.permille(2000), width) <= under_way(usable, width) {
+            return LINK_TOKENS;
+        }
+        let shares = self.shares(now, link, order);
+        shares.iter().fold(0, |sum: u16, share| sum.saturating_add(share.tokens))
+    }
+
+    /// What held this host back on a link, for the estimate. Streams that still gain speed, or that
+    /// carry all that they ever can, send less than they may, and that says nothing of the link.
+    pub(super) fn held_back(&self, now: Instant, sample: &LinkSample) -> HeldBack {
+        if sample.held_back != HeldBack::Link {
+            return sample.held_back;
+        }
+        let link = sample.link;
         let round_trip = self.link_round_trip(now, link);
-        let gains_speed = self
-            .departures
-            .all()
-            .any(|departure| departure.link == link && departure.gains_speed(now, round_trip));
-        if by == HeldBack::Link && gains_speed { HeldBack::Source } else { by }
+        let moving = || self.departures.all().filter(|one| one.link == link && one.is_moving());
+        let gains_speed = moving().any(|departure| departure.gains_speed(now, round_trip));
+        let most = self.reach(now, link).0.saturating_mul(moving().count() as u64);
+        let exhausted = most > 0 && sample.sent >= BytesPerSec(most).permille(EXHAUSTED_PERMILLE);
+        if gains_speed || exhausted { HeldBack::Source } else { HeldBack::Link }
     }
 
     /// As an issuer: grants down the common order.

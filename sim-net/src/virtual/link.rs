@@ -104,9 +104,9 @@ impl Link {
         }
     }
 
-    /// What all streams that one move may have reach alone, bytes per second.
-    pub(crate) fn reach_of_one_move(&self) -> f64 {
-        f64::from(self.max_streams) * self.stream_rate()
+    /// What all streams that one move may have keep on their way, bytes.
+    pub(crate) fn window_of_one_move(&self) -> u64 {
+        (f64::from(self.max_streams) * self.stream_rate() * self.rtt_seconds()) as u64
     }
 
     /// What production leaves of the line when `ours` want through, bytes per second: it backs off as

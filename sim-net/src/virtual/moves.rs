@@ -5,7 +5,7 @@
 //! guest rewrites its working set `W` at `D` bytes per second. The guest is paused once what is
 //! left fits the allowed downtime.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use lifeboat_protocol::{
     Input, LinkId, MoveId, VmId,
@@ -19,7 +19,7 @@ use lifeboat_protocol::{
 
 use super::{
     MILLISECOND, SECOND, World, carrier::Meter, event::Event, host::Host, hypervisor::Guest,
-    hypervisor::Place, link::Link, nanoseconds,
+    hypervisor::Place, nanoseconds,
 };
 
 /// Time between two steps of the fluids.
@@ -480,9 +480,9 @@ impl World {
         for host in 0..self.hosts.len() {
             let links: Vec<LinkId> = self.hosts[host].carrier.meters.keys().copied().collect();
             for link in links {
-                let reach = self.links.iter().find(|one| one.id == link);
-                let reach = reach.map_or(0.0, Link::reach_of_one_move);
-                let sample = measured(&mut self.hosts[host], link, reach, seconds);
+                let rtt = self.links.iter().find(|one| one.id == link).map(|one| one.rtt);
+                let rtt = rtt.map(Duration::from_nanos);
+                let sample = measured(&mut self.hosts[host], link, rtt, seconds);
                 if let Some(sample) = sample {
                     self.tell_soon(host, Input::Link(sample));
                 }
@@ -508,7 +508,12 @@ impl World {
 }
 
 /// What a carrier tells of a link since its last sample; nothing while nothing has changed.
-fn measured(host: &mut Host, link: LinkId, reach: f64, seconds: f64) -> Option<LinkSample> {
+fn measured(
+    host: &mut Host,
+    link: LinkId,
+    round_trip: Option<Duration>,
+    seconds: f64,
+) -> Option<LinkSample> {
     let meter: Meter = host.carrier.meters.insert(link, Meter::default())?;
     let silent = !meter.wanted && meter.arrived == 0.0;
     if silent && !host.carrier.told.get(&link).copied().unwrap_or(false) {
@@ -529,7 +534,6 @@ fn measured(host: &mut Host, link: LinkId, reach: f64, seconds: f64) -> Option<L
         sent: BytesPerSec((meter.sent / seconds) as u64),
         arrived: BytesPerSec((meter.arrived / seconds) as u64),
         held_back,
-        round_trip: None,
-        reach: BytesPerSec(reach as u64),
+        round_trip,
     })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use lifeboat_protocol::{
-    Config, Directory, EvacuationId, Incarnation, Input, Node, NodeId, SiteId, VmId,
+    Config, Directory, EvacuationId, Incarnation, Input, LinkId, Node, NodeId, SiteId, VmId,
     command::Command,
     directory::LinkSpec,
     input::HostSample,
@@ -961,6 +961,7 @@ fn link_specs(scenario: &Scenario) -> Vec<LinkSpec> {
             ceiling: link.ceiling.map(rate),
             initial: rate(link.initial),
             reserve_permille: link.reserve_permille,
+            window: Link::new(LinkId(0), link).window_of_one_move(),
         })
         .collect()
 }

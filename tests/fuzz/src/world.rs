@@ -403,7 +403,6 @@ impl World {
             arrived: BytesPerSec(10_000_000),
             held_back: HeldBack::Tokens,
             round_trip: Some(std::time::Duration::from_millis(20)),
-            reach: BytesPerSec(0),
         };
         self.tell(host, Input::Link(sample));
     }

@@ -203,6 +203,7 @@ impl World {
             ceiling: None,
             initial: BytesPerSec(setup.believed),
             reserve_permille: 50,
+            window: 0,
         }];
         let directory = Directory::new(&names, &links).expect("a good directory");
         let link = directory

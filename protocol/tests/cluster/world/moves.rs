@@ -297,7 +297,6 @@ impl World {
                 arrived: BytesPerSec((meter.arrived / seconds) as u64),
                 held_back,
                 round_trip: None,
-                reach: BytesPerSec(0),
             };
             self.soon(host, Input::Link(sample));
         }

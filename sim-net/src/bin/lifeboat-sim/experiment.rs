@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Worlds that are run at the same time.
     #[arg(long, default_value = "1")]
     threads: NonZero<usize>,
+    /// Print the world of this seed as a scenario file, and run nothing.
+    #[arg(long, value_name = "SEED")]
+    world: Option<u64>,
     /// Folder for NAME.md, NAME.csv and NAME.svg.
     #[arg(long, default_value = "target/experiments")]
     into: PathBuf,
@@ -35,6 +38,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn experiment(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(seed) = arguments.world {
+        let one = Experiment::named(&arguments.name).and_then(|one| one.world);
+        let draw = one.with_context(|| format!("{} draws no worlds by a seed", arguments.name))?;
+        print!("{}", toml::to_string(&draw(seed))?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut missed = false;
     for one in ALL.iter().filter(|one| arguments.name == "all" || arguments.name == one.name) {
         let options = Options {

@@ -270,6 +270,7 @@ fn directory() -> Directory {
         ceiling: None,
         initial: BytesPerSec(100_000_000),
         reserve_permille: 50,
+        window: 0,
     };
     Directory::new(&nodes, &[link]).expect("a good directory")
 }

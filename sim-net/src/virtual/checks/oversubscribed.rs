@@ -7,8 +7,13 @@ use crate::r#virtual::SECOND;
 
 /// How long a link must have been in full use, and nothing have changed.
 const SETTLED: u64 = 20 * SECOND;
-/// How long a probe may go beyond.
+/// How long a probe may go beyond, where round trips are short.
 const LONGEST: u64 = 5 * SECOND;
+/// Round trips that a VM that a probe lets in takes to show what it carries: room, streams, their slow
+/// start, and twice a round of measuring.
+const LONGEST_ROUND_TRIPS: u64 = 27;
+/// Time besides those.
+const LONGEST_BESIDES: u64 = 3 * SECOND;
 /// What may be allowed, as a multiple of what the link carries.
 const MOST: f64 = 1.25;
 /// Part of what the link has left for us above which it is in full use.
@@ -41,7 +46,8 @@ impl World {
             if allowed <= link.capacity * MOST || !settled {
                 memory.within_at = self.now;
             }
-            let late = self.now > memory.within_at + LONGEST;
+            let longest = LONGEST.max(LONGEST_BESIDES + link.rtt * LONGEST_ROUND_TRIPS);
+            let late = self.now > memory.within_at + longest;
             let capacity = link.capacity;
             if late && self.undisturbed_for(SETTLED) && self.calm_or_faultless() {
                 let what = format!("{allowed:.0} of {capacity:.0} bytes a second are allowed");

@@ -28,6 +28,9 @@ pub use table::Table;
 
 use std::num::NonZero;
 
+use self::families::Family;
+use super::scenario::Scenario;
+
 /// How an experiment is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -70,6 +73,8 @@ pub struct Experiment {
     pub about: &'static str,
     /// Worlds of each kind unless said.
     pub seeds: u64,
+    /// The world of a seed, where one seed makes one world.
+    pub world: Option<fn(u64) -> Scenario>,
     run: fn(&Options) -> Result<Outcome, String>,
 }
 
@@ -94,84 +99,98 @@ pub const ALL: &[Experiment] = &[
         name: "published",
         about: "do the rivals reproduce what was published of them",
         seeds: 15,
+        world: None,
         run: published::run,
     },
     Experiment {
         name: "kang-30",
         about: "the seed's workload, in both models of the link, under every policy",
         seeds: 1,
+        world: None,
         run: kang_30::run,
     },
     Experiment {
         name: "link-bound",
         about: "drawn worlds in which one VM can fill the link",
         seeds: 100,
+        world: Some(|seed| families::draw(Family::Link, seed)),
         run: families::link,
     },
     Experiment {
         name: "source-bound",
         about: "drawn worlds in which a source host's interface is the bottleneck",
         seeds: 100,
+        world: Some(|seed| families::draw(Family::Source, seed)),
         run: families::source,
     },
     Experiment {
         name: "rtt-bound",
         about: "drawn worlds in which it takes several VMs to fill the link",
         seeds: 100,
+        world: Some(|seed| families::draw(Family::RoundTrip, seed)),
         run: families::round_trip,
     },
     Experiment {
         name: "dirty-near-share",
         about: "drawn worlds whose guests rewrite nearly what the link carries",
         seeds: 100,
+        world: Some(|seed| families::draw(Family::Dirty, seed)),
         run: families::dirty,
     },
     Experiment {
         name: "node-lost",
         about: "any one node is lost at 10, 50 and 90 % of the way (seeds: hosts of each site, up to 8)",
         seeds: 4,
+        world: None,
         run: node_lost::run,
     },
     Experiment {
         name: "capacity",
         about: "the link steps to a tenth and back, sags, drops for seconds, oscillates",
         seeds: 1,
+        world: None,
         run: capacity::changes,
     },
     Experiment {
         name: "production",
         about: "production traffic comes and goes",
         seeds: 1,
+        world: None,
         run: capacity::production,
     },
     Experiment {
         name: "deadlines",
         about: "deadlines at 25, 50 and 75 % of the bound",
         seeds: 30,
+        world: None,
         run: deadlines::run,
     },
     Experiment {
         name: "predictions",
         about: "what was foretold of finish times against what came",
         seeds: 30,
+        world: None,
         run: predictions::run,
     },
     Experiment {
         name: "live-offline",
         about: "guests that run against guests that are paused, with and without disks",
         seeds: 20,
+        world: None,
         run: shapes::live_offline,
     },
     Experiment {
         name: "memory",
         about: "memory spread even or skewed over hosts",
         seeds: 1,
+        world: None,
         run: shapes::memory,
     },
     Experiment {
         name: "scale",
         about: "from 2 to 1,000 hosts (seeds: how many of the ten sizes)",
         seeds: 6,
+        world: None,
         run: shapes::scale,
     },
 ];

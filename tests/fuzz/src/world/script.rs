@@ -324,7 +324,6 @@ impl World {
             arrived: BytesPerSec(script.number()),
             held_back,
             round_trip: Some(std::time::Duration::from_nanos(script.number())),
-            reach: BytesPerSec(script.number()),
         };
         self.tell(host, Input::Link(sample));
     }
