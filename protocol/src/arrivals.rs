@@ -21,6 +21,7 @@ use crate::{
     message::Direct,
     output::{NoticeKind, Output},
     planted::Bug,
+    settled::{AllSettled, Settled},
     time::{Instant, milliseconds},
     units::scaled,
     vm::{Copy, RunState, Vm},
@@ -48,7 +49,7 @@ pub enum Phase {
         /// When the hypervisor was last asked to.
         asked_at: Instant,
     },
-    /// It runs here, or rests here as it should.
+    /// It runs here, or rests here as it should: from the next step on it is [`crate::settled`].
     Settled,
     /// It stays at the source; what is here is being destroyed.
     Discarding {
@@ -97,6 +98,8 @@ pub(crate) struct Room {
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Arrivals {
     all: BTreeMap<VmId, Arrival>,
+    /// Those that are over, as long as their sources may not know.
+    pub(crate) settled: AllSettled,
 }
 
 /// Memory that an arriving VM needs.
@@ -113,6 +116,11 @@ impl Arrivals {
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Arrival> {
         self.all.values()
+    }
+
+    /// Those that are over and of which their sources may not know.
+    pub fn settled(&self) -> impl Iterator<Item = &Settled> {
+        self.settled.iter()
     }
 
     /// The arrival of a VM.
@@ -142,12 +150,13 @@ impl Arrivals {
             .values()
             .filter(|arrival| !arrival.counted)
             .map(|arrival| memory_needed(&arrival.vm))
-            .fold(0, u64::saturating_add)
+            .fold(self.settled.reserved(), u64::saturating_add)
     }
 
     /// The host's figures are new: they hold what the hypervisor lists, and what has vanished from its
     /// list not any more.
-    pub(crate) fn count(&mut self, listed: &BTreeMap<VmId, Vm>) {
+    pub(crate) fn count(&mut self, now: Instant, listed: &BTreeMap<VmId, Vm>) {
+        self.settled.count(now, listed);
         for arrival in self.all.values_mut() {
             arrival.counted = listed.contains_key(&arrival.id.vm);
         }
@@ -156,6 +165,10 @@ impl Arrivals {
     /// A source asks for room.
     pub(crate) fn asked(&mut self, now: Instant, asked: Arrival, room: &Room, fx: &mut Effects) {
         let id = asked.id;
+        if self.settled.has(id) {
+            // A late repeat of what is over.
+            return;
+        }
         if let Some(known) = self.all.get_mut(&id.vm) {
             if known.id == id {
                 known.renewed_at = now;
@@ -247,6 +260,7 @@ impl Arrival {
             vm: self.vm.clone(),
             committed: self.committed,
             definition: self.definition.clone(),
+            settled: (self.phase == Phase::Settled).then_some(self.downtime_ms),
         };
         fx.persist(&self.key(), &Value::Arrival(record));
     }
@@ -314,11 +328,6 @@ impl Arrival {
 
     /// The commit: the source's copy is gone.
     pub(crate) fn source_gone(&mut self, now: Instant, paused_ms: u64, fx: &mut Effects) {
-        if self.phase == Phase::Settled {
-            let (id, downtime_ms) = (self.id, self.downtime_ms);
-            fx.send(id.source, Direct::Settled { id, downtime_ms });
-            return;
-        }
         if matches!(self.phase, Phase::Discarding { .. }) {
             self.tell(
                 fx,
@@ -355,6 +364,7 @@ impl Arrival {
         self.downtime_ms =
             if self.vm.state.resumes() { self.paused_ms.saturating_add(since_commit) } else { 0 };
         self.phase = Phase::Settled;
+        self.persist(fx);
         fx.out(Output::CloseMove { id });
         fx.send(id.source, Direct::Settled { id, downtime_ms: self.downtime_ms });
         self.tell(fx, NoticeKind::Vm, format!("{} has arrived", self.vm.name));
@@ -363,7 +373,7 @@ impl Arrival {
 
     /// The VM stays at its source. A copy that was committed is never given up.
     pub(crate) fn source_kept(&mut self, now: Instant, fx: &mut Effects) {
-        if self.committed || self.phase == Phase::Settled {
+        if self.committed {
             self.tell(
                 fx,
                 NoticeKind::Alarm,
@@ -447,17 +457,6 @@ impl Arrival {
         false
     }
 
-    /// The source knows that it settled.
-    pub(crate) fn closed(&mut self, fx: &mut Effects) -> bool {
-        // Its memory stays set aside until the host's figures hold it; until then the source is told
-        // again that it settled, and closes again.
-        if self.phase != Phase::Settled || !(self.counted || self.offline()) {
-            return false;
-        }
-        fx.erase(&self.key());
-        true
-    }
-
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant, config: &Config, fx: &mut Effects) {
         let (id, offline) = (self.id, self.offline());
@@ -508,10 +507,6 @@ impl Arrival {
                 fx.out(Output::Discard { id });
                 fx.out(Output::Look { vm: id.vm });
             }
-            Phase::Settled if now.since(self.asked_at) >= ASK_EVERY * 4 => {
-                self.asked_at = now;
-                fx.send(id.source, Direct::Settled { id, downtime_ms: self.downtime_ms });
-            }
             _ => {}
         }
     }
@@ -543,7 +538,34 @@ impl Arrival {
 }
 
 impl Arrivals {
-    pub(crate) fn insert(&mut self, arrival: Arrival) {
-        self.all.insert(arrival.id.vm, arrival);
+    /// Takes in what the journal holds of an arrival.
+    pub(crate) fn restore(
+        &mut self,
+        now: Instant,
+        id: MoveId,
+        record: ArrivalRecord,
+        fx: &mut Effects,
+    ) {
+        match record.settled {
+            Some(downtime_ms) => {
+                let settled = Settled::restored(now, id, record, downtime_ms);
+                self.settled.insert(settled, fx);
+            }
+            None => {
+                self.all.insert(id.vm, Arrival::restored(now, id, record, fx));
+            }
+        }
+    }
+
+    /// What has settled is no arrival any more.
+    pub(crate) fn put_away(&mut self, now: Instant, fx: &mut Effects) {
+        let over = |arrival: &Arrival| arrival.phase == Phase::Settled;
+        let vms: alloc::vec::Vec<VmId> =
+            self.all.values().filter(|one| over(one)).map(|one| one.id.vm).collect();
+        for vm in vms {
+            let Some(one) = self.all.remove(&vm) else { continue };
+            let settled = Settled::new(now, one.id, one.evacuation, one.vm, one.downtime_ms);
+            self.settled.insert(settled, fx);
+        }
     }
 }

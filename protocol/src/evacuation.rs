@@ -4,8 +4,9 @@
 //! never change. Its state only moves forward: active, cancelled. So records merge by taking the
 //! later state, and an old message never revives what was cancelled.
 //!
-//! Two evacuations that cover the same host do not fight: the one that started first (by id where
-//! that is equal) moves the host's VMs, the other one counts their arrival as its own.
+//! Several evacuations that cover the same host do not fight: its VMs go to whatever sites any of them
+//! names, by the earliest of their deadlines, and each move is that of the one with the lowest id
+//! that names its destination. One with the same terms as an earlier one counts its arrivals as its own.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use core::time::Duration;
@@ -88,6 +89,10 @@ impl Known {
         now.since(self.started_at)
     }
 
+    fn told(&self, now: Instant) -> Record {
+        Record { age_ms: milliseconds(self.age(now)), ..self.record.clone() }
+    }
+
     /// What is left until its deadline; `None` without one.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         let deadline = Duration::from_millis(self.record.deadline_ms?);
@@ -99,6 +104,8 @@ impl Known {
 #[derive(Debug, Clone, Default, Hash)]
 pub struct Evacuations {
     known: BTreeMap<EvacuationId, Known>,
+    /// Those that are not remembered any more, until their traces are erased.
+    forgotten: Vec<EvacuationId>,
 }
 
 impl Evacuations {
@@ -126,6 +133,7 @@ impl Evacuations {
                 .map(|(id, _)| *id);
             if let Some(id) = oldest {
                 self.known.remove(&id);
+                self.forgotten.push(id);
             }
         }
         true
@@ -134,6 +142,16 @@ impl Evacuations {
     /// For [`crate::planted::Bug::CancelledRevived`].
     pub(crate) fn forget_cancelled(&mut self, id: EvacuationId) {
         self.known.retain(|known, one| *known != id || one.record.state == State::Active);
+    }
+
+    /// Those that are not remembered any more since the last call.
+    pub(crate) fn forgotten(&mut self) -> Vec<EvacuationId> {
+        core::mem::take(&mut self.forgotten)
+    }
+
+    /// Records of all that are active, as of now.
+    pub(crate) fn active_records(&self, now: Instant) -> Vec<Record> {
+        self.active().into_iter().map(|known| known.told(now)).collect()
     }
 
     /// One evacuation.
@@ -154,13 +172,31 @@ impl Evacuations {
         active
     }
 
-    /// The evacuation that moves this host's VMs now.
-    pub fn covering(&self, node: NodeId, site: SiteId) -> Option<&Known> {
+    /// The evacuations that empty this host now.
+    pub fn covering(&self, node: NodeId, site: SiteId) -> impl Iterator<Item = &Known> {
         // By id alone: start times are each node's own reckoning, and all must choose the same.
         self.known
             .values()
             .filter(|known| known.record.state == State::Active)
-            .find(|known| known.record.covers(node, site))
+            .filter(move |known| known.record.covers(node, site))
+    }
+
+    /// Whether any evacuation empties this host now.
+    pub fn empties(&self, node: NodeId, site: SiteId) -> bool {
+        self.covering(node, site).next().is_some()
+    }
+
+    /// The evacuation that moves this host's VMs to a site.
+    pub fn mover(&self, node: NodeId, site: SiteId, to: SiteId) -> Option<EvacuationId> {
+        let mut covering = self.covering(node, site);
+        covering.find(|known| known.record.to.contains(&to)).map(|known| known.record.id)
+    }
+
+    /// What is left until the next deadline of all that empty this host; `None` without one that is not
+    /// past.
+    pub fn time_left(&self, now: Instant, node: NodeId, site: SiteId) -> Option<Duration> {
+        let left = self.covering(node, site).filter_map(|known| known.time_left(now));
+        left.filter(|left| !left.is_zero()).min()
     }
 
     /// The active evacuation into which this one is merged: an earlier one with the same terms.
@@ -184,11 +220,7 @@ impl Evacuations {
         let room = GOSSIPED - news.len();
         let first = usize::try_from(turn).unwrap_or(0).wrapping_mul(room);
         let next = (0..rest.len().min(room)).map(|at| rest[first.wrapping_add(at) % rest.len()]);
-        news.iter()
-            .copied()
-            .chain(next)
-            .map(|known| Record { age_ms: milliseconds(known.age(now)), ..known.record.clone() })
-            .collect()
+        news.iter().copied().chain(next).map(|known| known.told(now)).collect()
     }
 
     /// Records of what is new, newest first.
@@ -197,9 +229,7 @@ impl Evacuations {
             self.known.values().filter(|known| now.since(known.changed_at) < NEWS_FOR).collect();
         news.sort_by_key(|known| core::cmp::Reverse(known.changed_at));
         news.truncate(GOSSIPED / 2);
-        news.into_iter()
-            .map(|known| Record { age_ms: milliseconds(known.age(now)), ..known.record.clone() })
-            .collect()
+        news.into_iter().map(|known| known.told(now)).collect()
     }
 
     /// Why an evacuation with these terms makes no sense here and now; empty if it does.

@@ -94,6 +94,8 @@ pub struct ArrivalRecord {
     pub committed: bool,
     /// The definition, for a shut-off VM.
     pub definition: Option<String>,
+    /// Once it runs here, or rests here as it should: how long its guest stood still, in milliseconds.
+    pub settled: Option<u64>,
 }
 
 /// The change that stores `value` under `key`, or removes it.

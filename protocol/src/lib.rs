@@ -43,6 +43,7 @@ pub mod order;
 pub mod output;
 pub mod plan;
 pub mod planted;
+pub mod settled;
 pub mod time;
 pub mod tokens;
 pub mod units;

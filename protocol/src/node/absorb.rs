@@ -10,7 +10,7 @@ use crate::{
     departures::{Asked, answer_without_record, step::Ended},
     effects::Effects,
     evacuation::{Evacuations, Record, State},
-    ids::{MoveId, NodeId, VmId},
+    ids::{EvacuationId, MoveId, NodeId, VmId},
     input::Input,
     journal::{Key, Value},
     membership::{Liveness, Stale},
@@ -22,6 +22,8 @@ use crate::{
     wire,
 };
 
+/// Time between two records of how long ago evacuations started.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Longest pause before a failed move is tried again: with nothing else to move, the link is idle for as
 /// long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -37,7 +39,7 @@ impl Node {
             Input::Command(command) => self.command(now, command, fx),
             Input::Host(sample) => {
                 self.host = sample;
-                self.arrivals.count(&self.vms);
+                self.arrivals.count(now, &self.vms);
             }
             Input::Vms(vms) => self.listed(vms, fx),
             Input::HypervisorDown(reason) => {
@@ -242,9 +244,40 @@ impl Node {
             known.complete = known.parts.values().flatten().cloned().collect();
         }
         for (evacuation, outcome) in inventory.outcomes {
-            if self.evacuations.get(evacuation).is_some() {
-                self.outcomes.insert((evacuation, outcome.vm), outcome);
+            // Of its own moves alone a node can know how they ended.
+            let own = outcome.from == self.directory.name(from);
+            if own && self.evacuations.get(evacuation).is_some() {
+                self.learn_outcome(evacuation, outcome, fx);
             }
+        }
+    }
+
+    /// Remembers how a move ended, so that it is known even when its source is lost.
+    fn learn_outcome(&mut self, evacuation: EvacuationId, outcome: Outcome, fx: &mut Effects) {
+        let vm = outcome.vm;
+        if self.outcomes.get(&(evacuation, vm)) != Some(&outcome) {
+            fx.persist(&Key::Outcome(evacuation, vm), &Value::Outcome(outcome.clone()));
+            self.outcomes.insert((evacuation, vm), outcome);
+        }
+    }
+
+    /// Keeps up in the journal how long ago evacuations started, so that deadlines do not begin anew
+    /// when all daemons restart; erases what is not remembered any more.
+    pub(super) fn keep_evacuations(&mut self, now: Instant, fx: &mut Effects) {
+        for id in self.evacuations.forgotten() {
+            fx.erase(&Key::Evacuation(id));
+            let of = self.outcomes.keys().filter(|(evacuation, _)| *evacuation == id).copied();
+            for (evacuation, vm) in of.collect::<alloc::vec::Vec<_>>() {
+                fx.erase(&Key::Outcome(evacuation, vm));
+                self.outcomes.remove(&(evacuation, vm));
+            }
+        }
+        if now.since(self.evacuations_kept_at) < KEEP_EVERY {
+            return;
+        }
+        self.evacuations_kept_at = now;
+        for record in self.evacuations.active_records(now) {
+            fx.persist(&Key::Evacuation(record.id), &Value::Evacuation(record));
         }
     }
 
@@ -356,6 +389,9 @@ impl Node {
             Some(arrival) if self.config.planted(Bug::FormerAttemptBelieved) => arrival.id,
             _ => id,
         };
+        if self.arrivals.settled.said_by_source(id, &direct, fx) {
+            return;
+        }
         let Some(arrival) = self.arrivals.by_id(id) else {
             match direct {
                 // What is asked for is done already, in this life or a former one.
@@ -381,7 +417,6 @@ impl Node {
             Direct::Renew { .. } => arrival.renewed(now),
             Direct::SourceGone { paused_ms, .. } => arrival.source_gone(now, paused_ms, fx),
             Direct::SourceKept { .. } => arrival.source_kept(now, fx),
-            Direct::Closed { .. } if arrival.closed(fx) => self.arrivals.remove(id.vm),
             Direct::Ask { .. } => {
                 self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                 fx.out(Output::Look { vm: id.vm });
@@ -603,9 +638,7 @@ impl Node {
     fn room(&self, vm: VmId) -> Room {
         let refusal = if let Some(reason) = &self.hypervisor_down {
             Some(format!("its hypervisor does not answer: {reason}"))
-        } else if self.evacuations.covering(self.me, self.site).is_some()
-            && !self.config.planted(Bug::ArrivesWhileEvacuated)
-        {
+        } else if self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated) {
             Some("it is itself being evacuated".into())
         } else if self.leaving {
             Some("its daemon is stopping".into())
@@ -618,7 +651,8 @@ impl Node {
                 false => self.host.memory_free,
             },
             refusal,
-            present: self.vms.contains_key(&vm) && self.arrivals.get(vm).is_none(),
+            present: self.vms.contains_key(&vm) && self.arrivals.get(vm).is_none()
+                || self.arrivals.settled.is_new(vm),
         }
     }
 

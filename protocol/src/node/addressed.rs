@@ -168,11 +168,11 @@ impl Node {
                 candidates.iter().for_each(|node| wish(*node, self.config.waiting_heartbeat));
             }
         }
-        let leaves = self.evacuations.covering(self.me, self.site);
+        let leaves = self.destinations();
         for link in self.holders.keys() {
             let to = self.directory.link(*link).map_or(&[][..], |entry| &entry.to);
             let towards = |sites: &[SiteId]| to.iter().any(|site| sites.contains(site));
-            let waits = leaves.is_some_and(|known| towards(&known.record.to)) && self.has_to_move();
+            let waits = leaves.as_ref().is_some_and(|sites| towards(sites)) && self.has_to_move();
             let departs = self.departures.all().any(|one| one.link == *link);
             let takes_part = departs
                 || flows(*link)

@@ -155,7 +155,7 @@ impl Node {
         let Some(site) = self.directory.site_of(to) else { return all };
         for (link, turns) in &self.turns {
             let leads_away = self.directory.link(*link).is_some_and(|entry| entry.from == site);
-            let leaves = self.evacuations.covering(to, site).is_some();
+            let leaves = self.evacuations.empties(to, site);
             if !leads_away || !leaves && !turns.contains_key(&to) {
                 continue;
             }

@@ -96,8 +96,7 @@ impl Node {
 
     /// This host, as it reports itself.
     pub(crate) fn host_report(&self) -> HostReport {
-        let covered = self.evacuations.covering(self.me, self.site).is_some()
-            && !self.config.planted(Bug::ArrivesWhileEvacuated);
+        let covered = self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated);
         HostReport {
             memory_total: self.host.memory_total,
             memory_free: self.host.memory_free.saturating_sub(self.arrivals.reserved()),
@@ -224,11 +223,17 @@ impl Node {
         }
         for arrival in self.arrivals.all() {
             let state = match arrival.phase {
-                crate::arrivals::Phase::Settled => VmState::Resting,
                 _ if arrival.waits_for_word(now) => VmState::Unknown,
                 _ => VmState::Arriving,
             };
             let vm = &arrival.vm;
+            if !take(Listed { vm, state, remaining: 0, reasons: Vec::new() }) {
+                return false;
+            }
+        }
+        let new = self.arrivals.settled.iter().filter(|settled| settled.is_new());
+        for settled in new.filter(|settled| !self.vms.contains_key(&settled.id.vm)) {
+            let (vm, state) = (&settled.vm, VmState::Resting);
             if !take(Listed { vm, state, remaining: 0, reasons: Vec::new() }) {
                 return false;
             }

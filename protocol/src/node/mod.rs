@@ -22,7 +22,7 @@ use core::time::Duration;
 
 use self::advice::{Advised, Turns};
 use crate::{
-    arrivals::{Arrival, Arrivals},
+    arrivals::Arrivals,
     audience::Audience,
     capacity::Capacity,
     config::Config,
@@ -136,6 +136,7 @@ pub struct Node {
     inventory_at: Instant,
     inventory_sent: Vec<InventoryVm>,
     ticked_at: Instant,
+    evacuations_kept_at: Instant,
     persists: u64,
     durable: u64,
     outputs: VecDeque<Output>,
@@ -206,6 +207,7 @@ impl Node {
             inventory_at: Instant::default(),
             inventory_sent: Vec::new(),
             ticked_at: now,
+            evacuations_kept_at: now,
             persists: 0,
             durable: 0,
             outputs: VecDeque::new(),
@@ -255,7 +257,7 @@ impl Node {
                     self.departures.insert(step::restored(now, id, record, &mut fx));
                 }
                 (Key::Arrival(id), Value::Arrival(record)) => {
-                    self.arrivals.insert(Arrival::restored(now, id, record, &mut fx));
+                    self.arrivals.restore(now, id, record, &mut fx);
                 }
                 (Key::Outcome(evacuation, vm), Value::Outcome(outcome)) => {
                     self.outcomes.insert((evacuation, vm), outcome);
@@ -283,8 +285,10 @@ impl Node {
     /// Everything that follows from what is known now.
     fn follow(&mut self, now: Instant, fx: &mut Effects) {
         self.watch_members(now, fx);
+        self.arrivals.put_away(now, fx);
         self.tick_moves(now, fx);
         self.clear_remains(now, fx);
+        self.keep_evacuations(now, fx);
         self.update_claims(now, fx);
         let divides = self.divides(now, fx.urgent);
         if self.is_large() {

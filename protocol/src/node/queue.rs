@@ -6,8 +6,7 @@ use core::time::Duration;
 use super::Node;
 use crate::{
     arrivals::memory_needed,
-    evacuation::Known,
-    ids::{LinkId, NodeId, mixed},
+    ids::{EvacuationId, LinkId, NodeId, SiteId, mixed},
     membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
@@ -47,8 +46,7 @@ fn burden(targets: &mut [Target], link: LinkId, bytes: u64) {
 impl Node {
     /// The VMs of this host that wait for their turn, in this host's order.
     pub(super) fn waiting(&self, now: Instant) -> Vec<&Vm> {
-        let covered = self.evacuations.covering(self.me, self.site).is_some();
-        if !covered || self.hypervisor_down.is_some() {
+        if !self.is_emptied() || self.hypervisor_down.is_some() {
             return Vec::new();
         }
         let mut waiting: Vec<&Vm> = self
@@ -76,9 +74,7 @@ impl Node {
 
     /// Why a VM of this host does not move although it should: all reasons. Empty if it can.
     pub(super) fn reasons(&self, now: Instant, vm: &Vm) -> Vec<String> {
-        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else {
-            return Vec::new();
-        };
+        let Some(sites) = self.destinations() else { return Vec::new() };
         let mut reasons = vm.obstacles.clone();
         if self.hypervisor_down.is_some() {
             reasons.push("the hypervisor here does not answer".into());
@@ -92,8 +88,8 @@ impl Node {
         {
             reasons.push(format!("attempt {} failed: {}", setback.failures, setback.reason));
         }
-        if self.best(&self.targets(now, evacuation), now, vm).is_none() {
-            reasons.extend(self.refusals(now, evacuation, vm));
+        if self.best(&self.targets(now, &sites), now, vm).is_none() {
+            reasons.extend(self.refusals(now, &sites, vm));
         }
         reasons
     }
@@ -111,8 +107,7 @@ impl Node {
 
     /// The hosts that take this host's VMs now, if it is being evacuated.
     pub(super) fn own_targets(&self, now: Instant) -> Option<Vec<Target>> {
-        let evacuation = self.evacuations.covering(self.me, self.site)?;
-        Some(self.targets(now, evacuation))
+        Some(self.targets(now, &self.destinations()?))
     }
 
     /// As [`Self::reasons`], for many VMs at one moment.
@@ -133,13 +128,11 @@ impl Node {
     pub(super) fn choices(&self, now: Instant) -> Vec<(&Vm, NodeId, LinkId)> {
         let mut choices = Vec::new();
         let waiting = self.waiting(now);
-        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else {
-            return choices;
-        };
+        let Some(sites) = self.destinations() else { return choices };
         if waiting.is_empty() {
             return choices;
         }
-        let mut targets = self.targets(now, evacuation);
+        let mut targets = self.targets(now, &sites);
         let several = targets.windows(2).any(|two| two[0].link != two[1].link);
         let queued = if several { self.queued_elsewhere(now) } else { Vec::new() };
         let mut counted = queued.iter().peekable();
@@ -172,15 +165,35 @@ impl Node {
         queued
     }
 
-    /// The hosts that take VMs of an evacuation now.
-    fn targets(&self, now: Instant, evacuation: &Known) -> Vec<Target> {
+    /// Whether this host is being emptied.
+    pub(super) fn is_emptied(&self) -> bool {
+        self.evacuations.empties(self.me, self.site)
+    }
+
+    /// The sites to which this host's VMs may go; `None` if it is not being emptied.
+    pub(super) fn destinations(&self) -> Option<Vec<SiteId>> {
+        let covering = self.evacuations.covering(self.me, self.site);
+        let mut sites: Vec<SiteId> =
+            covering.flat_map(|known| known.record.to.iter().copied()).collect();
+        sites.sort_unstable();
+        sites.dedup();
+        (!sites.is_empty()).then_some(sites)
+    }
+
+    /// The evacuation that moves this host's VMs to a node.
+    pub(super) fn mover_to(&self, node: NodeId) -> Option<EvacuationId> {
+        self.evacuations.mover(self.me, self.site, self.directory.site_of(node)?)
+    }
+
+    /// The hosts of some sites that take VMs now.
+    fn targets(&self, now: Instant, sites: &[SiteId]) -> Vec<Target> {
         let mut busy: BTreeMap<LinkId, u64> = BTreeMap::new();
         let mut targets = Vec::new();
         if self.is_large() {
-            return self.advised_targets(now, evacuation);
+            return self.advised_targets(now, sites);
         }
         for (node, entry) in self.directory.nodes() {
-            if !evacuation.record.to.contains(&entry.site) || node == self.me {
+            if !sites.contains(&entry.site) || node == self.me {
                 continue;
             }
             let Some(link) = self.directory.link_between(self.site, entry.site) else { continue };
@@ -214,12 +227,12 @@ impl Node {
 
     /// The same in a large cluster: of the rooms that this node was told of those that have not shown
     /// to be silent or full since.
-    fn advised_targets(&self, now: Instant, evacuation: &Known) -> Vec<Target> {
+    fn advised_targets(&self, now: Instant, sites: &[SiteId]) -> Vec<Target> {
         let mut targets = Vec::new();
         for link in self.holders.keys().copied() {
             for room in self.advised_rooms(now, link) {
                 let site = self.directory.site_of(room.node);
-                let named = site.is_some_and(|site| evacuation.record.to.contains(&site));
+                let named = site.is_some_and(|site| sites.contains(&site));
                 let alive = self.membership.liveness(now, room.node) == Liveness::Alive;
                 let host = self.membership.peer(room.node).filter(|_| alive);
                 let host = host.map(|peer| peer.heartbeat.host);
@@ -280,13 +293,13 @@ impl Node {
     }
 
     /// Why no host takes a VM: a reason for each host.
-    fn refusals(&self, now: Instant, evacuation: &Known, vm: &Vm) -> Vec<String> {
+    fn refusals(&self, now: Instant, sites: &[SiteId], vm: &Vm) -> Vec<String> {
         if self.is_large() {
             return alloc::vec!["no host is known yet that has room for it".into()];
         }
         let mut reasons = Vec::new();
         for (node, entry) in self.directory.nodes() {
-            if !evacuation.record.to.contains(&entry.site) || node == self.me {
+            if !sites.contains(&entry.site) || node == self.me {
                 continue;
             }
             let alive = self.membership.liveness(now, node) == Liveness::Alive;
@@ -377,13 +390,13 @@ impl Node {
                 })
             })
             .collect();
-        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return heads };
-        for (vm, _, link) in self.choices(now) {
+        for (vm, to, link) in self.choices(now) {
+            let Some(evacuation) = self.mover_to(to) else { continue };
             let Some(capacity) = self.capacities.get(&link) else { continue };
             let reach = reach(link);
             heads.push(HeadVm {
                 vm: vm.id,
-                evacuation: evacuation.record.id,
+                evacuation,
                 link,
                 stage: Stage::Queued,
                 priority: vm.policy.priority,
@@ -426,7 +439,8 @@ impl Node {
 
     /// Says once for each VM why it cannot go.
     pub(super) fn tell_stuck(&mut self, now: Instant, fx: &mut crate::effects::Effects) {
-        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
+        let Some(evacuation) = self.evacuations.covering(self.me, self.site).next() else { return };
+        let Some(sites) = self.destinations() else { return };
         // Nobody can be known to be missing before they had the time to be heard.
         let heard_for = match self.is_large() {
             true => now.since(self.started_at.max(evacuation.changed_at)),
@@ -436,7 +450,7 @@ impl Node {
             return;
         }
         let id = evacuation.record.id;
-        let targets = self.targets(now, evacuation);
+        let targets = self.targets(now, &sites);
         let stuck: Vec<(crate::ids::VmId, String, Vec<String>)> = self
             .vms
             .values()

@@ -81,8 +81,8 @@ impl Node {
         source_bytes: u64,
         runtime_left: Option<Duration>,
     ) -> Contender {
-        let evacuation = self.evacuations.get(vm.evacuation);
-        let deadline = evacuation.and_then(|known| known.time_left(now));
+        let site = self.directory.site_of(source);
+        let deadline = site.and_then(|site| self.evacuations.time_left(now, source, site));
         let time_left = [deadline, runtime_left].into_iter().flatten().min();
         let time_left = time_left.filter(|left| !left.is_zero());
         Contender { source, vm, source_bytes, time_left }
@@ -91,7 +91,7 @@ impl Node {
     /// Bytes that this host has still to send, as far as it knows.
     pub(super) fn bytes_left(&self) -> u64 {
         let under_way = self.departures.all().map(Departure::remaining);
-        let covered = self.evacuations.covering(self.me, self.site).is_some();
+        let covered = self.is_emptied();
         let waiting = self.vms.values().filter(|vm| {
             covered && vm.obstacles.is_empty() && self.departures.get(vm.id).is_none()
         });
@@ -193,11 +193,10 @@ impl Node {
         if self.departures_open() >= self.config.departures_at_once {
             return;
         }
-        let Some(evacuation) = self.evacuations.covering(self.me, self.site) else { return };
-        let evacuation = evacuation.record.id;
         let mut choices = self.choices(now).into_iter();
         let chosen = choices.find(|(one, _, by)| one.id == vm && *by == link);
         let Some((vm, to)) = chosen.map(|(vm, to, _)| (vm.clone(), to)) else { return };
+        let Some(evacuation) = self.mover_to(to) else { return };
         self.attempt += 1;
         let id = MoveId {
             vm: vm.id,
@@ -287,13 +286,7 @@ impl Node {
             let round_trip = self.membership.peer(to).and_then(|peer| peer.round_trip);
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
-            let wanted_by = self
-                .evacuations
-                .covering(self.me, self.site)
-                .filter(|known| {
-                    self.directory.site_of(to).is_some_and(|site| known.record.to.contains(&site))
-                })
-                .map(|known| known.record.id);
+            let wanted_by = self.mover_to(to);
             let id = departure.id;
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
@@ -326,6 +319,7 @@ impl Node {
                 arrival.tick(now, &self.config, fx);
             }
         }
+        self.arrivals.settled.tick(now, fx);
     }
 
     /// Has what is left here of VMs that run elsewhere forgotten, again and again: a hypervisor may

@@ -4,7 +4,12 @@ use crate::{
     LIMIT, finish, warm,
     world::{Setup, World},
 };
-use lifeboat_protocol::{Config, Directory, Incarnation, Instant, Node, journal, wire};
+use lifeboat_protocol::{
+    Config, Directory, Incarnation, Input, Instant, Node, journal,
+    output::{NoticeKind, Output},
+    vm::Copy,
+    wire,
+};
 use std::time::Duration;
 
 #[test]
@@ -80,4 +85,39 @@ fn a_restart_after_all_is_done_does_nothing() {
     assert!(world.settled());
     assert_eq!(world.vms.iter().map(|vm| world.home(*vm)).collect::<Vec<_>>(), homes);
     assert!(World::all_safe(&world));
+}
+
+#[test]
+fn a_vm_that_has_arrived_is_not_resumed_or_missed_by_a_restarted_daemon() {
+    let mut world = warm(&Setup::new(1, 1), 1);
+    world.evacuate(0);
+    let arrived = |world: &World| {
+        let node = world.hosts[1].daemon.as_ref().expect("it runs");
+        node.arrivals().settled().next().is_some()
+    };
+    world.run_until(LIMIT, "the VM has arrived", arrived);
+    let vm = world.vms[0];
+    world.crash(0);
+    world.run(Duration::from_millis(200));
+    world.crash(1);
+    // Its owner pauses it, and takes it elsewhere after that.
+    for copy in [Copy::Paused, Copy::Absent] {
+        let journal: Vec<(Vec<u8>, Vec<u8>)> = world.hosts[1].journal.clone().into_iter().collect();
+        let names = [("a1", "here"), ("b1", "there")];
+        let names: Vec<(String, String)> =
+            names.iter().map(|(name, site)| (name.to_string(), site.to_string())).collect();
+        let directory = Directory::new(&names, &[]).expect("a good directory");
+        let (id, life) = (world.hosts[1].id, Incarnation(9));
+        let mut node =
+            Node::new(Instant(9_000_000_000_000), id, life, Config::default(), directory, &journal)
+                .expect("a good journal");
+        let looked = Input::Looked { vm, copy, outgoing: false };
+        node.handle(Instant(9_000_000_000_001), looked);
+        while let Some(output) = node.poll_output() {
+            let resumes = matches!(output, Output::Resume { .. });
+            let alarms = matches!(&output, Output::Notice(said) if said.kind == NoticeKind::Alarm);
+            assert!(!resumes && !alarms, "{copy:?}: {output:?}");
+        }
+        assert!(node.arrivals().all().next().is_none());
+    }
 }

@@ -130,7 +130,8 @@ impl World {
         self.links[link].begun += 1;
         let setup = nanoseconds(self.timing.setup) + 3 * self.links[link].rtt;
         if let Some(tracked) = self.vms.get_mut(&vm.id) {
-            tracked.began = Some(self.now);
+            // One that was safe leaves again: of its ways the last one counts.
+            (tracked.began, tracked.safe) = (Some(self.now), None);
         }
         if !std::mem::replace(&mut self.flows, true) {
             self.events.push(self.now + STEP, Event::Flow);

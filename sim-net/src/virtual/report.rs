@@ -126,7 +126,8 @@ impl World {
             .values()
             .filter_map(|vm| Some((vm, seconds(vm.began?), seconds(vm.safe?))))
             .collect();
-        let mean = |sum: f64| sum / arrived.len().max(1) as f64;
+        // The sum of nothing is less than zero by sign.
+        let mean = |sum: f64| (sum + 0.0) / arrived.len().max(1) as f64;
         let total_s = arrived.iter().map(|(_, _, finish)| *finish).fold(0.0, f64::max);
         let mean_individual_s = mean(arrived.iter().map(|(_, start, end)| end - start).sum());
         let first = arrived.iter().map(|(_, start, _)| *start).fold(f64::INFINITY, f64::min);

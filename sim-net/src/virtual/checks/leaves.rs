@@ -54,15 +54,14 @@ impl World {
         let guest = self.hosts[home].hypervisor.guests.get(&vm)?;
         let needed = memory_needed(&guest.vm);
         let from = &self.hosts[home];
-        // Of several evacuations the first moves the host's VMs.
-        let mover = self.scenario.evacuations.iter().find(|spec| {
-            let named = |name: &String| *name == from.name || *name == self.sites[from.site];
-            spec.cancel.is_none() && spec.from.iter().any(named)
-        });
+        let named = |name: &String| *name == from.name || *name == self.sites[from.site];
+        let movers = self.scenario.evacuations.iter();
+        let movers = movers.filter(|spec| spec.cancel.is_none() && spec.from.iter().any(named));
+        let sites: Vec<&String> = movers.flat_map(|spec| &spec.to).collect();
         (0..self.hosts.len()).find(|index| {
             let to = &self.hosts[*index];
             let hypervisor = &to.hypervisor;
-            mover.is_some_and(|spec| spec.to.contains(&self.sites[to.site]))
+            sites.contains(&&self.sites[to.site])
                 && to.site != from.site
                 && to.awake(self.now).is_some()
                 && !hypervisor.down

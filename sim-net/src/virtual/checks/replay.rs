@@ -10,7 +10,8 @@ type Pairs = [(Vec<u8>, Vec<u8>)];
 fn taken(node: &Node) -> String {
     let departures: Vec<_> = node.departures().all().collect();
     let arrivals: Vec<_> = node.arrivals().all().collect();
-    format!("{departures:?} {arrivals:?}")
+    let settled: Vec<_> = node.arrivals().settled().collect();
+    format!("{departures:?} {arrivals:?} {settled:?}")
 }
 
 impl Checks {
