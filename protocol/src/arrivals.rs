@@ -172,8 +172,10 @@ impl Arrivals {
         if let Some(known) = self.all.get_mut(&id.vm) {
             if known.id == id {
                 known.renewed_at = now;
-                if !matches!(known.phase, Phase::Preparing | Phase::Discarding { .. }) {
-                    fx.send(id.source, Direct::Reserved { id, answer: Ok(()) });
+                match known.phase {
+                    Phase::Preparing => fx.send(id.source, Direct::Preparing { id }),
+                    Phase::Discarding { .. } => {}
+                    _ => fx.send(id.source, Direct::Reserved { id, answer: Ok(()) }),
                 }
             } else {
                 // A source that restarted has forgotten what never began. That nothing of it has

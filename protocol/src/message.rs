@@ -304,6 +304,11 @@ pub enum Direct {
         /// `Ok`, or why not.
         answer: Result<(), String>,
     },
+    /// Destination to source: the request is heard, and hypervisor and carrier are being made ready.
+    Preparing {
+        /// The attempt.
+        id: MoveId,
+    },
     /// Source to destination: the reservation is still wanted.
     Renew {
         /// The attempt.

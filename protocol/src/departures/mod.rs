@@ -40,6 +40,8 @@ pub enum Phase {
         asked_at: Instant,
         /// When it was first asked.
         since: Instant,
+        /// Whether it has said that it makes ready.
+        preparing: bool,
     },
     /// The destination has set room aside; the carrier's streams are open.
     Reserved,

@@ -24,6 +24,9 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 const RESERVE_WITHIN: Duration = Duration::from_millis(2500);
 /// The same in round trips: the transport may have to open connection and substream first.
 const RESERVE_ROUND_TRIPS: u32 = 6;
+/// The same of a destination that says that it makes ready: a loaded hypervisor takes seconds. With the
+/// time for a second try this stays below the ten seconds for which a link may be idle.
+const PREPARE_WITHIN: Duration = Duration::from_secs(7);
 /// How long the hypervisor may take to start a migration before it is looked at.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// How long nothing may be heard of a migration before the hypervisor is asked what became of it: what
@@ -68,11 +71,11 @@ impl Departure {
 
     /// Asks the destination for room.
     pub(crate) fn ask(&mut self, now: Instant, fx: &mut Effects) {
-        let since = match self.phase {
-            Phase::Reserving { since, .. } => since,
-            _ => now,
+        let (since, preparing) = match self.phase {
+            Phase::Reserving { since, preparing, .. } => (since, preparing),
+            _ => (now, false),
         };
-        self.phase = Phase::Reserving { asked_at: now, since };
+        self.phase = Phase::Reserving { asked_at: now, since, preparing };
         fx.send(
             self.to,
             Direct::Reserve {
@@ -82,6 +85,13 @@ impl Departure {
                 definition: self.definition.clone(),
             },
         );
+    }
+
+    /// The destination has heard and makes ready.
+    pub(crate) fn prepares(&mut self) {
+        if let Phase::Reserving { preparing, .. } = &mut self.phase {
+            *preparing = true;
+        }
     }
 
     /// The destination has answered.
@@ -418,13 +428,17 @@ impl Departure {
                     false => Output::Look { vm: self.id.vm },
                 });
             }
-            Phase::Reserving { asked_at, since } => {
+            Phase::Reserving { asked_at, since, preparing } => {
+                let (within, why) = match preparing {
+                    true => (PREPARE_WITHIN, "the destination is not ready for it in time"),
+                    false => (RESERVE_WITHIN, "the destination does not answer"),
+                };
                 if destination_lost
-                    || now.since(*since) > RESERVE_WITHIN.max(round_trip * RESERVE_ROUND_TRIPS)
+                    || now.since(*since) > within.max(round_trip * RESERVE_ROUND_TRIPS)
                 {
                     let id = self.id;
                     fx.send(self.to, Direct::SourceKept { id });
-                    return Ended::Failed("the destination does not answer".into());
+                    return Ended::Failed(why.into());
                 }
                 if now.since(*asked_at) >= config.resend {
                     self.ask(now, fx);

@@ -353,6 +353,7 @@ impl Node {
             }
             // From the destination to us, the source.
             Direct::Reserved { id, .. }
+            | Direct::Preparing { id }
             | Direct::Settled { id, .. }
             | Direct::Discarded { id }
             | Direct::DestinationHas { id, .. }
@@ -448,6 +449,10 @@ impl Node {
         };
         let ended = match direct {
             Direct::Reserved { answer, .. } => departure.answered(now, answer, fx),
+            Direct::Preparing { .. } => {
+                departure.prepares();
+                Ended::No
+            }
             Direct::Settled { downtime_ms, .. } => departure.settled(downtime_ms, fx),
             Direct::DestinationHas { copy, .. } => {
                 departure.destination_has(now, copy, fx);

@@ -75,6 +75,7 @@ fn words(to: usize, direct: &Direct) -> Arc<str> {
         Direct::DestinationHas { id, copy } => {
             format!("DestinationHas {copy:?}, attempt {}", id.attempt)
         }
+        Direct::Preparing { id } => format!("Preparing, attempt {}", id.attempt),
         Direct::Renew { id } => format!("Renew, attempt {}", id.attempt),
         Direct::SourceGone { id, .. } => format!("SourceGone, attempt {}", id.attempt),
         Direct::SourceKept { id } => format!("SourceKept, attempt {}", id.attempt),
