@@ -3,6 +3,9 @@
 //! `lifeboat-model [--bounds ci|large|small] [--model NAME] [--threads N] [--json]`. Exit 0 if
 //! everything holds and everything is reached, 1 if not, 2 if the arguments make no sense.
 
+#[path = "lifeboat-sim/closed_pipe.rs"]
+mod closed_pipe;
+
 use clap::{Parser, ValueEnum};
 use lifeboat_sim_net::model::{Size, names, run};
 use std::process::ExitCode;
@@ -35,6 +38,7 @@ enum Bounds {
 }
 
 fn main() -> ExitCode {
+    closed_pipe::end_quietly();
     let arguments = Arguments::parse();
     let size = match arguments.bounds {
         Bounds::Small => Size::Small,

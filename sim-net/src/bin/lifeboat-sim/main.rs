@@ -2,6 +2,7 @@
 
 mod bench;
 mod calibrate;
+mod closed_pipe;
 mod document;
 mod experiment;
 mod planted;
@@ -50,6 +51,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    closed_pipe::end_quietly();
     let done = match Arguments::parse().command {
         Command::Run(options) => run::run(&options),
         Command::Calibrate(options) => calibrate::calibrate(&options),
