@@ -20,6 +20,11 @@ use crate::units::{ByteSize, PerMille, Rate, parse_duration};
 
 /// Names go into file names, domain metadata and messages of bounded size.
 const MAX_NAME_CHARS: usize = 63;
+/// Longest path that a UNIX socket can have, in bytes.
+const LONGEST_SOCKET: usize = 107;
+/// Longest `run_dir`, in bytes: the longest socket in it is `/moves/`, a VM's UUID, `-drv` or `.out`,
+/// and a `~` while it is made.
+pub(crate) const LONGEST_RUN_DIR: usize = LONGEST_SOCKET - 7 - 36 - 4 - 1;
 /// A dead node's tokens must be in use again within this.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -41,7 +46,7 @@ pub(super) fn check(path: &Path, raw: RawConfig, problems: &mut Problems) -> Opt
     }
     let links = check_links(raw.links, &nodes, problems);
     let directory = path.parent().unwrap_or(Path::new("/"));
-    let run_dir = optional(raw.run_dir, problems, parse_path)
+    let run_dir = optional(raw.run_dir, problems, parse_run_dir)
         .unwrap_or_else(|| PathBuf::from("/run/lifeboat"));
     Some(Config {
         file: path.to_owned(),
@@ -99,7 +104,7 @@ fn check_hypervisor(
         );
     }
     let kind = if embedded {
-        let socket = optional(raw.socket, problems, parse_path);
+        let socket = optional(raw.socket, problems, parse_socket);
         let socket = socket.unwrap_or_else(|| run_dir.join("hypervisor.sock"));
         HypervisorKind::Embedded { socket }
     } else {
@@ -200,7 +205,7 @@ fn check_nodes(raw: Vec<RawNode>, problems: &mut Problems) -> Vec<NodeConfig> {
         if raw.address.is_none() {
             missing("address", place, line, problems);
         }
-        let addresses = texts(raw.address, problems, parse_address);
+        let addresses = texts(raw.address, problems, parse_reachable);
 
         let mut unique = |what: String, first: Option<usize>| {
             if let Some(first) = first {
@@ -224,6 +229,16 @@ fn check_nodes(raw: Vec<RawNode>, problems: &mut Problems) -> Vec<NodeConfig> {
             let peer = peer.unwrap_or_else(PeerId::random);
             nodes.push(NodeConfig { name, site, peer, addresses });
         }
+    }
+    for node in nodes.iter().filter(|node| nodes.iter().any(|other| other.site == node.name)) {
+        problems.at(
+            names.get(&node.name).copied().unwrap_or(1),
+            format!(
+                "node name \"{0}\" is also the name of a site, and `--from {0}` could mean either; \
+                 give one of them another name",
+                node.name
+            ),
+        );
     }
     nodes
 }
@@ -322,6 +337,29 @@ fn parse_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+fn parse_run_dir(text: &str) -> Result<PathBuf, String> {
+    let path = parse_path(text)?;
+    match text.len() <= LONGEST_RUN_DIR {
+        true => Ok(path),
+        false => Err(format!(
+            "it has {} bytes and may have {LONGEST_RUN_DIR} bytes, since the sockets of moves stand \
+             below it and the system limits their paths; choose a shorter one",
+            text.len()
+        )),
+    }
+}
+
+fn parse_socket(text: &str) -> Result<PathBuf, String> {
+    let path = parse_path(text)?;
+    match text.len() <= LONGEST_SOCKET {
+        true => Ok(path),
+        false => Err(format!(
+            "it has {} bytes and a socket's path may have {LONGEST_SOCKET}; choose a shorter one",
+            text.len()
+        )),
+    }
+}
+
 fn parse_peer(text: &str) -> Result<PeerId, String> {
     text.parse().map_err(|_| {
         "it is not a peer id; `lifeboat init` on that host prints it (it starts with 12D3KooW)"
@@ -336,6 +374,18 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
         Err(_) => Err(format!(
             "it must be an IP address with a port, such as 10.0.0.1:{DEFAULT_PORT} or [fd00::1]:{DEFAULT_PORT}; \
              host names are not accepted, since name servers may be gone when this is needed"
+        )),
+    }
+}
+
+/// Where others reach a host: all addresses of a machine at once are none.
+fn parse_reachable(text: &str) -> Result<SocketAddr, String> {
+    let address = parse_address(text)?;
+    match address.ip().is_unspecified() || address.ip().is_multicast() {
+        false => Ok(address),
+        true => Err(format!(
+            "no host is reached at {}; name an address of its own, such as 10.0.0.1",
+            address.ip()
         )),
     }
 }
@@ -515,6 +565,11 @@ mod tests {
         refused("listen = \"node1:7420\"", 2, &["listen", "IP address", "name servers"]);
         refused("listen = 7420", 2, &["listen = 7420", "IP address"]);
         refused("state_dir = \"state\"", 2, &["absolute"]);
+        refused(&format!("run_dir = \"/{}\"", "x".repeat(59)), 2, &["60 bytes", "59 bytes"]);
+        assert_eq!(problems(&format!("run_dir = \"/{}\"", "x".repeat(58))), []);
+        let socket =
+            format!("[hypervisor]\nkind = \"embedded\"\nsocket = \"/{}\"", "x".repeat(107));
+        refused(&socket, 4, &["108 bytes", "may have 107"]);
         refused("control_group = true", 2, &["text in quotes"]);
         refused("[log]\nlevel = \"loud\"", 3, &["\"loud\"", "info"]);
         refused("[hypervisor]\nkind = \"xen\"", 3, &["libvirt, embedded"]);
@@ -556,7 +611,11 @@ mod tests {
         twice("peer = \"me\"", "peer", "not a peer id");
         twice("address = \"10.2.0.1\"", "address", "with a port");
         twice("address = \"10.2.0.1:0\"", "address", "must not be 0");
+        twice("address = \"0.0.0.0:7420\"", "address", "no host is reached at 0.0.0.0");
+        twice("address = \"[::]:7420\"", "address", "no host is reached at ::");
         twice("name = \"c/1\"", "name", "letters, digits");
+        twice("name = \"b\"", "name", "\"b\" is also the name of a site");
+        twice("site = \"a1\"", "site", "\"a1\" is also the name of a site");
         twice("", "site", "has no site");
         twice("", "address", "has no address");
     }

@@ -4,12 +4,9 @@
 //! is proposed. Nothing here knows what the keys mean.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::ConfigError;
 
 /// One thing wrong with a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +31,12 @@ impl Problems {
     }
 
     /// `Ok` if nothing was wrong.
-    pub(super) fn into_result(mut self, path: &Path) -> Result<(), ConfigError> {
+    pub(super) fn into_result(mut self) -> Result<(), Vec<Problem>> {
         if self.0.is_empty() {
             return Ok(());
         }
         self.0.sort_by_key(|problem| problem.line);
-        Err(ConfigError::Invalid { path: PathBuf::from(path), problems: self.0 })
+        Err(self.0)
     }
 }
 

@@ -12,8 +12,7 @@ use thiserror::Error;
 use super::check::parse_name;
 use super::template::{node_entry, template};
 use super::{
-    Config, ConfigError, DEFAULT_PORT, FILE_NAME, HypervisorKind, KEY_FILE_NAME, LinkConfig,
-    NodeConfig,
+    Config, DEFAULT_PORT, FILE_NAME, HypervisorKind, KEY_FILE_NAME, LinkConfig, NodeConfig, Problem,
 };
 use crate::identity::{IdentityError, NodeIdentity};
 
@@ -84,8 +83,8 @@ pub enum InitError {
         reason: String,
     },
     /// The options do not make a sound configuration.
-    #[error("the options do not make a sound configuration:\n{0}")]
-    Unsound(ConfigError),
+    #[error("the options do not make a sound configuration, so nothing was written:\n{}", list(.0))]
+    Unsound(Vec<Problem>),
     /// The key could not be written.
     #[error(transparent)]
     Key(#[from] IdentityError),
@@ -123,7 +122,7 @@ pub fn init(dir: &Path, name: &str, options: &InitOptions) -> Result<Initialised
     // Checked before anything is made, and written once it is known where it will stand.
     let text = |key_file: &Path| template(name, key_file, &own, options);
     let absolute = std::path::absolute(&key_file).map_err(|cause| failed(&key_file, cause))?;
-    Config::parse(&config_file, &text(&absolute)).map_err(InitError::Unsound)?;
+    Config::check(&config_file, &text(&absolute)).map_err(InitError::Unsound)?;
 
     fs::create_dir_all(dir).map_err(|cause| failed(dir, cause))?;
     let dir = dir.canonicalize().map_err(|cause| failed(dir, cause))?;
@@ -136,6 +135,11 @@ pub fn init(dir: &Path, name: &str, options: &InitOptions) -> Result<Initialised
         failed(&config_file, cause)
     })?;
     Ok(Initialised { config_file, key_file, peer: own.peer, node_entry: node_entry(&own) })
+}
+
+/// Without lines: there is no file that a person could look into.
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {}", problem.what)).collect::<Vec<_>>().join("\n")
 }
 
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
@@ -238,6 +242,17 @@ mod tests {
         assert!(matches!(init(&dir, "a1", &relative), Err(InitError::Unsound(_))));
         let no_port = InitOptions { address: "10.0.0.1:0".parse().unwrap(), ..options() };
         assert!(matches!(init(&dir, "a1", &no_port), Err(InitError::Unsound(_))));
+        let deep = InitOptions { run_dir: format!("/{}", "x".repeat(63)).into(), ..options() };
+        let refused = init(&dir, "a1", &deep).unwrap_err().to_string();
+        assert!(
+            refused.contains("\n  run_dir = \"/xx") && refused.contains("59 bytes"),
+            "{refused}"
+        );
+        assert!(!refused.contains("lifeboat.toml"), "there is no such file yet: {refused}");
+        let nowhere = InitOptions { address: "0.0.0.0:7420".parse().unwrap(), ..options() };
+        assert!(init(&dir, "a1", &nowhere).unwrap_err().to_string().contains("no host is reached"));
+        let same = InitOptions { site: "a1".to_owned(), ..options() };
+        assert!(init(&dir, "a1", &same).unwrap_err().to_string().contains("name of a site"));
         assert_eq!(fs::read_dir(around.path()).unwrap().count(), 0);
     }
 }

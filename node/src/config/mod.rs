@@ -25,6 +25,7 @@ use crate::units::{ByteSize, PerMille, Rate};
 use document::{Problems, Section};
 use raw::RawConfig;
 
+pub(crate) use check::LONGEST_RUN_DIR;
 pub use document::Problem;
 pub use init::{InitError, InitOptions, Initialised, init};
 pub use template::template;
@@ -242,12 +243,18 @@ impl Config {
 
     /// Checks a text; `path` only serves messages.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        Self::check(path, text)
+            .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    }
+
+    /// Checks a text that stands, or will stand, in the file `path`: all that is wrong with it.
+    fn check(path: &Path, text: &str) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let config = Section::parse(text, &mut problems).and_then(|top| {
             let raw = RawConfig::read(top, &mut problems);
             check::check(path, raw, &mut problems)
         });
-        problems.into_result(path)?;
+        problems.into_result()?;
         Ok(config.expect("a file without problems has a configuration"))
     }
 
@@ -297,6 +304,11 @@ impl Config {
     /// The socket of the carrier.
     pub fn carrier_socket(&self) -> PathBuf {
         self.run_dir.join("carrier.sock")
+    }
+
+    /// What the carrier has to say, unless that goes to the system journal.
+    pub fn carrier_log(&self) -> PathBuf {
+        self.run_dir.join("carrier.log")
     }
 
     /// The directory of the sockets of moves.
