@@ -34,6 +34,7 @@ fn lines(directory: &Path) -> Vec<(String, String)> {
     read("wan".to_owned(), &directory.join("wan.log"));
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
+        read(format!("{name} carrier"), &entry.path().join("run/carrier.log"));
         read(name, &entry.path().join("log"));
     }
     lines

@@ -1,10 +1,10 @@
 //! Doing what the protocol wants done.
 //!
-//! Everything that concerns one VM is done in the order in which it was asked for, on that VM's own
-//! queue; VMs do not wait for each other. Nothing here decides anything: what came of it goes back
-//! to the protocol as an input.
+//! Everything that concerns one VM is done in the order in which it was asked for
+//! ([`super::queues`]). Nothing here decides anything: what came of it goes back to the protocol as an
+//! input.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use lifeboat_carrier::{AcceptMove, Compress, OpenMove, SetMove};
 use lifeboat_hypervisor::{Channel, Hypervisor, MigrationOrder};
@@ -14,10 +14,10 @@ use lifeboat_protocol::{
     output::Escalation,
     vm::{RunState, Vm},
 };
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
 
-use super::{carrier::CarrierLink, convert};
+use super::{carrier::CarrierLink, convert, queues::Queues};
 
 /// Where a node can be reached, and by which key it is known.
 #[derive(Debug, Clone)]
@@ -56,32 +56,13 @@ pub(super) struct Means {
     pub(super) inputs: UnboundedSender<Input>,
 }
 
-/// The queues.
-pub(super) struct Actor {
-    means: Arc<Means>,
-    queues: HashMap<VmId, UnboundedSender<Task>>,
-}
-
-impl Actor {
-    pub(super) fn new(means: Means) -> Self {
-        Self { means: Arc::new(means), queues: HashMap::new() }
-    }
-
-    /// Queues something for a VM.
-    pub(super) fn submit(&mut self, vm: VmId, task: Task) {
-        let queue = self.queues.entry(vm).or_insert_with(|| {
-            let (sender, mut tasks) = mpsc::unbounded_channel();
-            let means = Arc::clone(&self.means);
-            tokio::spawn(async move {
-                while let Some(task) = tasks.recv().await {
-                    means.perform(vm, task).await;
-                }
-            });
-            sender
-        });
-        // The queue's task ends only when its sender is dropped, which is here.
-        let _ = queue.send(task);
-    }
+/// Those who do it: each VM's tasks one after the other.
+pub(super) fn actor(means: Means) -> Queues<Task> {
+    let means = Arc::new(means);
+    Queues::new(move |vm, task| {
+        let means = Arc::clone(&means);
+        async move { means.perform(vm, task).await }
+    })
 }
 
 impl Means {

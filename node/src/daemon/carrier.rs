@@ -16,6 +16,7 @@ use lifeboat_carrier::{Client, ClientError, CloseReason, Event, MoveState, Statu
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
+use super::carrier_log::CarrierLog;
 use crate::lifeline;
 
 /// How often the carrier's counters are read. The rates that the protocol learns from are means
@@ -77,6 +78,7 @@ impl CarrierLink {
 pub(super) struct Supervisor {
     pub(super) config_file: PathBuf,
     pub(super) socket: PathBuf,
+    pub(super) log: PathBuf,
     pub(super) upstream: std::net::SocketAddr,
     pub(super) link: CarrierLink,
     pub(super) news: UnboundedSender<CarrierNews>,
@@ -113,11 +115,14 @@ impl Supervisor {
     }
 
     async fn start(&self) -> Result<(), String> {
+        let log = CarrierLog::begin(&self.log)
+            .map_err(|error| format!("cannot write {}: {error}", self.log.display()))?;
         let started = std::env::current_exe().and_then(|program| {
             let mut command = tokio::process::Command::new(program);
             command.arg("carrier").arg("--config").arg(&self.config_file);
             // A group of its own: what stops the daemon does not stop the carrier.
             command.process_group(0).stdin(lifeline::passed_on()).stdout(Stdio::null());
+            command.stderr(log.stderr()?);
             command.spawn()
         });
         let mut child = started.map_err(|error| error.to_string())?;
@@ -126,7 +131,7 @@ impl Supervisor {
         while tokio::time::Instant::now() < deadline && Client::connect(&self.socket).await.is_err()
         {
             if let Ok(Some(status)) = child.try_wait() {
-                return Err(format!("{status}; its own message stands in the log"));
+                return Err(format!("{status}; {}", log.said()));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

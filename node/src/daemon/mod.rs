@@ -6,10 +6,12 @@
 mod act;
 mod answer;
 mod carrier;
+mod carrier_log;
 mod clock;
 mod convert;
 mod events;
 pub(crate) mod measure;
+mod queues;
 mod start;
 mod watch;
 
@@ -40,9 +42,10 @@ use crate::{
     journal::{Change, JournalState, JournalWriter},
     transport::{Transport, TransportEvent},
 };
-use act::{Actor, Endpoint, Task};
+use act::{Endpoint, Task};
 use carrier::{CarrierLink, CarrierNews, Rates};
 use events::EventLog;
+use queues::Queues;
 
 pub use start::run;
 
@@ -60,7 +63,7 @@ struct Daemon {
     transport: Transport,
     journal: JournalWriter,
     journal_state: JournalState,
-    actor: Actor,
+    actor: Queues<Task>,
     carrier: CarrierLink,
     supervisor: tokio::task::JoinHandle<()>,
     carrier_up: bool,

@@ -26,7 +26,7 @@ use tracing::info;
 
 use super::{
     Daemon, Sources,
-    act::{Actor, Endpoint, Means},
+    act::{Endpoint, Means, actor},
     carrier::{CarrierLink, Rates, Supervisor},
     clock,
     events::EventLog,
@@ -86,6 +86,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let supervisor = Supervisor {
         config_file: config.file.clone(),
         socket: config.carrier_socket(),
+        log: config.carrier_log(),
         upstream: bound,
         link: carrier.clone(),
         news: carrier_sender,
@@ -99,7 +100,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         hypervisor_sender,
     ));
 
-    let actor = Actor::new(Means {
+    let actor = actor(Means {
         hypervisor,
         carrier: carrier.clone(),
         moves_dir: config.moves_dir(),
