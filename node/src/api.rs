@@ -101,8 +101,13 @@ pub struct HostInfo {
     pub name: String,
     /// Its site.
     pub site: String,
-    /// `alive`, `suspected`, `dead`, `left` or `unseen`.
+    /// `alive`, `suspected`, `dead`, `left`, `unseen`, or `distant`: in a large cluster, it has no
+    /// reason to speak to the host that answers, so that its silence says nothing.
     pub state: String,
+    /// Whether it is a steward of its site in a large cluster: it hears all hosts there.
+    pub steward: bool,
+    /// Whether the host that answers knows which VMs it has.
+    pub vms_told: bool,
     /// Memory for VMs.
     pub memory_total_bytes: u64,
     /// Of that, free and not reserved.
@@ -202,8 +207,11 @@ pub struct EvacuationInfo {
     pub vms_arrived: usize,
     /// Bytes still to leave.
     pub bytes_left: u64,
-    /// Source hosts that are not heard.
+    /// Source hosts that are not heard and ought to be.
     pub silent: Vec<String>,
+    /// Source hosts that have no reason to speak to the host that answers: it does not know what is
+    /// left there.
+    pub distant: Vec<String>,
     /// Source hosts that are heard and whose hypervisor does not answer.
     pub hypervisor_down: Vec<String>,
     /// When it ends at the present rate, from now.
@@ -235,12 +243,16 @@ pub struct VmInfo {
 }
 
 /// Answer to [`Request::Plan`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanInfo {
     /// VMs that can go, in order, then those that cannot.
     pub vms: Vec<PlannedVmInfo>,
-    /// Hosts to be emptied that are not heard.
+    /// Hosts to be emptied that are not heard and ought to be.
     pub silent: Vec<String>,
+    /// Hosts to be emptied whose hypervisor does not answer: what they run is not known, or old.
+    pub hypervisor_down: Vec<String>,
+    /// Hosts to be emptied that have not told the host that answers of their VMs.
+    pub untold: Vec<String>,
     /// Until the last one has left.
     pub total_ms: u64,
     /// Bytes that must cross.

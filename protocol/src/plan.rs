@@ -44,8 +44,11 @@ pub struct PlannedVm {
 pub struct Plan {
     /// VMs that can go, in order, then those that cannot.
     pub vms: Vec<PlannedVm>,
-    /// Hosts to be emptied that are not heard, so that their VMs are not known.
+    /// Hosts to be emptied that are not heard and ought to be, so that their VMs are not known.
     pub silent: Vec<String>,
+    /// Hosts to be emptied that have not told this node of their VMs: in a large cluster none tells
+    /// another.
+    pub untold: Vec<String>,
     /// Hosts to be emptied whose hypervisor does not answer: what is planned of them may be old.
     pub hypervisor_down: Vec<String>,
     /// Milliseconds until the last one has left.
@@ -87,11 +90,11 @@ impl Node {
             if !covers(source, entry.site) {
                 continue;
             }
-            if !matches!(
-                self.membership.liveness(now, source),
-                Liveness::Alive | Liveness::Suspected
-            ) {
-                plan.silent.push(entry.name.clone());
+            let standing = self.standing(now, source);
+            if !matches!(standing, Liveness::Alive | Liveness::Suspected) {
+                let distant = standing == Liveness::Unseen && !self.expects(source);
+                let unknown = if distant { &mut plan.untold } else { &mut plan.silent };
+                unknown.push(entry.name.clone());
                 continue;
             }
             let up = match self.membership.peer(source) {
@@ -100,6 +103,8 @@ impl Node {
             };
             if !up {
                 plan.hypervisor_down.push(entry.name.clone());
+            } else if !self.knows_vms_of(source) {
+                plan.untold.push(entry.name.clone());
             }
             for one in self.inventory_of(now, source) {
                 if one.state == VmState::Arriving {

@@ -25,6 +25,12 @@ pub struct NodeView {
     pub site: String,
     /// How it stands.
     pub liveness: Liveness,
+    /// Whether it has no reason to speak to this node, so that its silence says nothing.
+    pub distant: bool,
+    /// Whether it is a steward of its site in a large cluster: one that hears all hosts there.
+    pub steward: bool,
+    /// Whether this node knows which VMs it has: in a large cluster it does of itself alone.
+    pub vms_told: bool,
     /// Its host, once heard.
     pub host: Option<HostReport>,
     /// Its queue, once heard.
@@ -85,8 +91,10 @@ pub struct EvacuationView {
     pub bytes_left: u64,
     /// VMs that have arrived.
     pub arrived: usize,
-    /// Source hosts that are not heard.
+    /// Source hosts that are not heard and ought to be.
     pub silent: Vec<String>,
+    /// Source hosts that have no reason to speak to this node: what is left there is not known here.
+    pub distant: Vec<String>,
     /// Source hosts whose hypervisor does not answer, so that their VMs are not known.
     pub hypervisor_down: Vec<String>,
     /// Whether every host that is heard has nothing left to move.
@@ -169,6 +177,18 @@ impl Node {
         })
     }
 
+    /// Whether a node is a steward of its site, which in a large cluster hears all hosts there.
+    fn sees_its_site(&self, node: NodeId) -> bool {
+        let site = self.directory.site_of(node);
+        let stewards = site.map(|site| self.directory.stewards(site, self.config.stewards));
+        self.is_large() && stewards.is_some_and(|stewards| stewards.contains(&node))
+    }
+
+    /// Whether this node knows which VMs a node has: it is that node, or was told.
+    pub(crate) fn knows_vms_of(&self, node: NodeId) -> bool {
+        node == self.me || self.inventories.contains_key(&node)
+    }
+
     /// All listed nodes.
     pub fn nodes_view(&self, now: Instant) -> Vec<NodeView> {
         self.directory
@@ -181,11 +201,15 @@ impl Node {
                     peer.map(|peer| (Some(peer.heartbeat.host), peer.heartbeat.queue.clone()))
                         .unwrap_or_default()
                 };
+                let liveness = self.standing(now, id);
                 NodeView {
                     id,
                     name: entry.name.clone(),
                     site: self.directory.site_name(entry.site),
-                    liveness: self.standing(now, id),
+                    liveness,
+                    distant: liveness == Liveness::Unseen && !self.expects(id),
+                    steward: self.sees_its_site(id),
+                    vms_told: self.knows_vms_of(id),
                     host,
                     queue,
                     round_trip: peer.and_then(|peer| peer.round_trip),
@@ -275,6 +299,7 @@ impl Node {
             bytes_left: 0,
             arrived: self.outcomes.keys().filter(|(id, _)| *id == mover).count(),
             silent: Vec::new(),
+            distant: Vec::new(),
             hypervisor_down: Vec::new(),
             done: false,
             remaining: None,
@@ -299,6 +324,8 @@ impl Node {
                 view.stuck = view.stuck.saturating_add(node.queue.stuck);
                 view.unknown = view.unknown.saturating_add(node.queue.unknown);
                 view.bytes_left = view.bytes_left.saturating_add(node.queue.bytes);
+            } else if node.distant {
+                view.distant.push(node.name);
             } else {
                 view.silent.push(node.name);
             }

@@ -45,6 +45,21 @@ pub(super) fn render(plan: &PlanInfo, deadline: Option<Duration>) -> String {
             plan.silent.join(", ")
         );
     }
+    if !plan.hypervisor_down.is_empty() {
+        let _ = write!(
+            out,
+            "NO HYPERVISOR ANSWERS, so that it is not known what they run now: {}\n\n",
+            plan.hypervisor_down.join(", ")
+        );
+    }
+    if !plan.untold.is_empty() {
+        let _ = write!(
+            out,
+            "NOT TOLD HERE what they run: {}\nIn a cluster of more than 32 hosts none tells the others \
+             of its VMs: `lifeboat plan` on each of these shows them.\n\n",
+            plan.untold.join(", ")
+        );
+    }
     out.push_str(&totals(plan, go.len(), deadline));
     out
 }
@@ -80,8 +95,12 @@ fn order(go: &[&PlannedVmInfo]) -> String {
 }
 
 fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {
+    let unknown = [&plan.silent, &plan.hypervisor_down, &plan.untold];
     if plan.vms.is_empty() {
-        return "There is no VM to move on the hosts that are heard.".to_owned();
+        return match unknown.iter().all(|hosts| hosts.is_empty()) {
+            true => "There is no VM to move.".to_owned(),
+            false => "It is not known whether there is a VM to move; see above.".to_owned(),
+        };
     }
     let mut out = if go == plan.vms.len() {
         format!("{} can go", vms(go))
@@ -119,13 +138,17 @@ mod tests {
         let plan = PlanInfo {
             vms: vec![planned("db"), late, stuck],
             silent: vec!["a3".to_owned()],
+            hypervisor_down: vec!["a4".to_owned()],
+            untold: vec!["a5".to_owned(), "a6".to_owned()],
             total_ms: 200_000,
             bytes: 2 << 30,
         };
         let text = render(&plan, Some(Duration::from_secs(60)));
         for expect in [
             "CANNOT GO NOW\nweb on a1, 1 GiB:\n  - it has a PCI device\n  - b1: no room\n",
-            "not known what they run: a3",
+            "not known what they run: a3\n",
+            "not known what they run now: a4\n",
+            "NOT TOLD HERE what they run: a5, a6\n",
             "2 of 3 VMs can go: 2 GiB in about 3m 20s. 1 VM would miss the deadline of 1m.",
         ] {
             assert!(text.contains(expect), "{text}\n{expect}");
@@ -138,9 +161,9 @@ mod tests {
     fn a_plan_without_trouble_is_short() {
         let plan = PlanInfo {
             vms: vec![planned("db")],
-            silent: Vec::new(),
             total_ms: 5_000,
             bytes: 1 << 30,
+            ..PlanInfo::default()
         };
         let text = render(&plan, None);
         assert!(text.ends_with("\n\n1 VM can go: 1 GiB in about 5.0s."), "{text}");
@@ -149,7 +172,19 @@ mod tests {
 
     #[test]
     fn nothing_to_move_is_said() {
-        let plan = PlanInfo { vms: Vec::new(), silent: Vec::new(), total_ms: 0, bytes: 0 };
-        assert_eq!(render(&plan, None), "There is no VM to move on the hosts that are heard.");
+        assert_eq!(render(&PlanInfo::default(), None), "There is no VM to move.");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_called_nothing() {
+        let hosts = || vec!["a1".to_owned()];
+        for plan in [
+            PlanInfo { silent: hosts(), ..PlanInfo::default() },
+            PlanInfo { hypervisor_down: hosts(), ..PlanInfo::default() },
+            PlanInfo { untold: hosts(), ..PlanInfo::default() },
+        ] {
+            let text = render(&plan, None);
+            assert!(text.contains("a1") && text.contains("not known whether"), "{text}");
+        }
     }
 }

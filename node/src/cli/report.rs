@@ -58,6 +58,10 @@ fn heading(one: &EvacuationInfo) -> String {
     if !one.silent.is_empty() {
         let _ = write!(out, "\nnot heard from: {}", one.silent.join(", "));
     }
+    if !one.distant.is_empty() {
+        let hosts = one.distant.join(", ");
+        let _ = write!(out, "\nnot known here what is left on: {hosts}");
+    }
     if !one.hypervisor_down.is_empty() {
         let _ = write!(out, "\nno hypervisor answers on: {}", one.hypervisor_down.join(", "));
     }

@@ -1,7 +1,7 @@
 //! Answers of a daemon for the tests of what is printed.
 
 use crate::api::{
-    Arrived, EvacuationInfo, HostInfo, LinkInfo, Measures, PlannedVmInfo, Report, VmInfo,
+    Arrived, EvacuationInfo, HostInfo, LinkInfo, Measures, PlannedVmInfo, Report, Status, VmInfo,
 };
 
 pub(super) fn host(name: &str, site: &str) -> HostInfo {
@@ -9,6 +9,8 @@ pub(super) fn host(name: &str, site: &str) -> HostInfo {
         name: name.to_owned(),
         site: site.to_owned(),
         state: "alive".to_owned(),
+        steward: false,
+        vms_told: true,
         memory_total_bytes: 64 << 30,
         memory_free_bytes: 32 << 30,
         cpu_free_permille: 900,
@@ -20,6 +22,19 @@ pub(super) fn host(name: &str, site: &str) -> HostInfo {
         vms_left: 0,
         vms_stuck: 0,
         round_trip_us: Some(20_500),
+    }
+}
+
+pub(super) fn status() -> Status {
+    Status {
+        node: "a1".to_owned(),
+        site: "a".to_owned(),
+        hypervisor_down: None,
+        journal_failed: None,
+        carrier_up: true,
+        hosts: vec![host("a1", "a"), host("b1", "b")],
+        links: vec![link("a>b")],
+        evacuations: Vec::new(),
     }
 }
 
@@ -53,6 +68,7 @@ pub(super) fn evacuation() -> EvacuationInfo {
         vms_arrived: 0,
         bytes_left: 0,
         silent: Vec::new(),
+        distant: Vec::new(),
         hypervisor_down: Vec::new(),
         remaining_ms: None,
     }

@@ -1,5 +1,6 @@
 //! `lifeboat status`: what is wrong, hosts, links, evacuations.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::Cell;
@@ -38,6 +39,7 @@ fn render(status: &Status, all: bool) -> String {
     let _ = write!(out, "HOSTS, as {} in {} sees them\n{}\n", status.node, status.site, {
         hosts(&status.hosts)
     });
+    out.push_str(&who_sees_more(status));
     if !status.links.is_empty() {
         let _ = write!(out, "\nLINKS\n{}\n", links(&status.links));
     }
@@ -60,6 +62,27 @@ fn evacuations(evacuations: &[EvacuationInfo], all: bool) -> String {
         (_, []) => format!("\nNo evacuation is active.{older}"),
         (_, shown) => format!("\nEVACUATIONS\n{}{older}", table_of_evacuations(shown)),
     }
+}
+
+/// In a large cluster: that this host does not see all, and whom to ask.
+fn who_sees_more(status: &Status) -> String {
+    if !status.hosts.iter().any(|host| host.state == "distant") {
+        return String::new();
+    }
+    let mut stewards: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for host in status.hosts.iter().filter(|host| host.steward) {
+        stewards.entry(&host.site).or_default().push(&host.name);
+    }
+    let mut text = format!(
+        "\nThis cluster has {} hosts, more than 32: hosts that are distant have no reason to speak to \
+         {}.\nAll hosts of a site are heard by its stewards:\n",
+        status.hosts.len(),
+        status.node
+    );
+    for (site, stewards) in stewards {
+        let _ = writeln!(text, "  {site}: {}", stewards.join(", "));
+    }
+    text
 }
 
 /// Whether it was not ended; one that is done takes what comes back, and still bars arrivals.
@@ -86,7 +109,7 @@ fn problems(status: &Status) -> Vec<String> {
     }
     for host in status.hosts.iter().filter(|host| host.name != *own) {
         match host.state.as_str() {
-            "alive" | "left" => {}
+            "alive" | "left" | "distant" => {}
             "unseen" => problems.push(format!("{} has not been heard yet", host.name)),
             state => problems.push(format!("{} is {state}", host.name)),
         }
@@ -125,6 +148,10 @@ fn troubles(one: &EvacuationInfo) -> Vec<String> {
     if !one.silent.is_empty() {
         let hosts = one.silent.join(", ");
         problems.push(format!("evacuation {id}: not heard from: {hosts}"));
+    }
+    if !one.distant.is_empty() {
+        let hosts = one.distant.join(", ");
+        problems.push(format!("evacuation {id}: not known here what is left on: {hosts}"));
     }
     if !one.hypervisor_down.is_empty() {
         let hosts = one.hypervisor_down.join(", ");
@@ -189,7 +216,7 @@ fn sheet_of_hosts(hosts: &[HostInfo]) -> Sheet {
 
 fn state_of(host: &HostInfo) -> (String, Mood) {
     let mood = match host.state.as_str() {
-        "alive" => Mood::Plain,
+        "alive" | "distant" => Mood::Plain,
         "suspected" | "unseen" | "left" => Mood::Warning,
         _ => Mood::Bad,
     };
@@ -301,21 +328,8 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
 mod tests {
     use super::*;
     use crate::api::{IssuerInfo, SenderInfo};
-    use crate::cli::samples::{evacuation, host, link};
+    use crate::cli::samples::{evacuation, host, link, status};
     use crate::cli::table::text_within;
-
-    fn status() -> Status {
-        Status {
-            node: "a1".to_owned(),
-            site: "a".to_owned(),
-            hypervisor_down: None,
-            journal_failed: None,
-            carrier_up: true,
-            hosts: vec![host("a1", "a"), host("b1", "b")],
-            links: vec![link("a>b")],
-            evacuations: Vec::new(),
-        }
-    }
 
     #[test]
     fn where_all_is_well_there_are_no_problems() {
@@ -421,6 +435,20 @@ mod tests {
         assert!(text.contains("a1 600: 200 Mbit/s, held back by its tokens"), "{text}");
         assert!(!text.contains("a2"), "{text}");
         assert!(text.contains("b1 1000"), "{text}");
+    }
+
+    #[test]
+    fn a_distant_host_is_no_problem_and_it_is_said_whom_to_ask() {
+        let mut status = status();
+        status.hosts.push(HostInfo { steward: true, ..host("a2", "a") });
+        status.hosts.push(HostInfo { steward: true, ..host("b2", "b") });
+        status.hosts[1].state = "distant".to_owned();
+        status.hosts[1].hypervisor_up = false;
+        let text = render(&status, false);
+        assert!(!text.contains("PROBLEMS"), "{text}");
+        assert!(text.contains("b1    b     distant"), "{text}");
+        assert!(text.contains("has 4 hosts, more than 32"), "{text}");
+        assert!(text.contains("by its stewards:\n  a: a2\n  b: b2\n"), "{text}");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Tracker {
         self.was_done = one.state == "done" || (self.was_done && nobody_knows);
         let done = self.was_done;
         let missing = self.missing(report);
-        if done && missing.is_empty() && one.silent.is_empty() {
+        if done && missing.is_empty() && one.silent.is_empty() && one.distant.is_empty() {
             return Verdict::Done;
         }
         let kept = one.vms_stuck > 0 || !one.hypervisor_down.is_empty();
@@ -182,6 +182,14 @@ impl Tracker {
         missing.extend(report.evacuation.hypervisor_down.iter().map(|host| {
             format!("the hypervisor of {host} does not answer: it is not known what it runs")
         }));
+        if !report.evacuation.distant.is_empty() {
+            missing.push(format!(
+                "it is not known here what is left on {}, which do not speak to this host; the \
+                 stewards of their site, which `lifeboat status` names, know: \
+                 `lifeboat report --follow` there",
+                report.evacuation.distant.join(", ")
+            ));
+        }
         if missing.is_empty() && !self.was_done {
             missing.extend(self.silent.iter().map(|host| {
                 format!("{host} is not heard any more: it is not known what is left there")
@@ -193,7 +201,8 @@ impl Tracker {
 
 /// Whether no host that is to be emptied is heard: nobody can say then what is left.
 fn nobody_knows(one: &EvacuationInfo) -> bool {
-    !one.sources.is_empty() && one.sources.iter().all(|host| one.silent.contains(host))
+    let is_dark = |host| one.silent.contains(host) || one.distant.contains(host);
+    !one.sources.is_empty() && one.sources.iter().all(is_dark)
 }
 
 fn said(text: String) -> Change {
@@ -359,6 +368,18 @@ mod tests {
         for _ in 0..9 {
             assert_eq!(play.take(&report).1, Verdict::GoesOn);
         }
+        assert_eq!(play.take(&report).1, Verdict::Done);
+    }
+
+    #[test]
+    fn what_only_others_know_is_not_called_done() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let mut report = done(vec![arrived("web")]);
+        report.evacuation.distant = vec!["a2".to_owned()];
+        let Verdict::NotAll(missing) = play.insist(&report) else { panic!("it is not done") };
+        assert!(missing.len() == 1 && missing[0].contains("not known here what is left on a2"));
+        report.evacuation.distant.clear();
         assert_eq!(play.take(&report).1, Verdict::Done);
     }
 

@@ -5,29 +5,66 @@ use comfy_table::Cell;
 use super::args::VmsArgs;
 use super::connect::Daemon;
 use super::failure::Failure;
-use super::output::{print, print_json};
+use super::output::{print, print_json, remark};
 use super::table::{Mood, cell, table, text};
 use super::words::size;
-use crate::api::{Request, Status, VmInfo};
+use crate::api::{HostInfo, Request, Status, VmInfo};
 
 /// Asks and prints.
 pub(super) async fn run(daemon: &Daemon, args: &VmsArgs) -> Result<(), Failure> {
-    if !args.host.is_empty() {
-        let status: Status = daemon.ask(&Request::Status).await?;
-        let known: Vec<&str> = status.hosts.iter().map(|host| host.name.as_str()).collect();
-        unknown(&args.host, &known)?;
-    }
+    let status: Status = daemon.ask(&Request::Status).await?;
+    let known: Vec<&str> = status.hosts.iter().map(|host| host.name.as_str()).collect();
+    unknown(&args.host, &known)?;
     let mut vms: Vec<VmInfo> = daemon.ask(&Request::Vms).await?;
     vms.retain(|vm| is_wanted(args, vm));
     vms.sort_by(|one, other| (&one.host, &one.name).cmp(&(&other.host, &other.name)));
+    let not_known = not_known(&status, &args.host);
     if args.client.json {
+        not_known.iter().for_each(|why| remark(why));
         return print_json(&vms);
     }
-    match (vms.as_slice(), args.host.is_empty() && args.state.is_empty()) {
-        ([], true) => print("There is no VM on any host that is heard."),
-        ([], false) => print("No VM matches; `lifeboat vms` lists all of them."),
-        (vms, _) => print(&render(vms)),
+    let listed = match (vms.as_slice(), args.host.is_empty() && args.state.is_empty()) {
+        ([], true) if not_known.is_empty() => "There is no VM on any host.".to_owned(),
+        ([], true) => "No VM is known.".to_owned(),
+        ([], false) => "No VM matches; `lifeboat vms` lists all of them.".to_owned(),
+        (vms, _) => render(vms),
+    };
+    print(&[vec![listed], not_known].concat().join("\n"))
+}
+
+/// Of which of the hosts that were asked for it is not known what they run, and why.
+fn not_known(status: &Status, asked: &[String]) -> Vec<String> {
+    let hosts = |is_meant: &dyn Fn(&HostInfo) -> bool| -> Vec<&str> {
+        let asked_for = |host: &&HostInfo| asked.is_empty() || asked.contains(&host.name);
+        let meant = status.hosts.iter().filter(asked_for).filter(|host| is_meant(host));
+        meant.map(|host| host.name.as_str()).collect()
+    };
+    let heard = |host: &HostInfo| matches!(host.state.as_str(), "alive" | "suspected");
+    let down = hosts(&|host| heard(host) && !host.hypervisor_up);
+    let told = |host: &HostInfo| host.vms_told || down.contains(&host.name.as_str());
+    let untold = hosts(&|host| !told(host) && (heard(host) || host.state == "distant"));
+    let silent = hosts(&|host| !heard(host) && host.state != "distant");
+    let mut text = Vec::new();
+    if !silent.is_empty() {
+        text.push(format!(
+            "Not heard, so that it is not known what they run now: {}",
+            silent.join(", ")
+        ));
     }
+    if !down.is_empty() {
+        text.push(format!(
+            "No hypervisor answers, so that it is not known what they run now: {}",
+            down.join(", ")
+        ));
+    }
+    if !untold.is_empty() {
+        text.push(format!(
+            "Not told here what they run: {}. In a cluster of more than 32 hosts none tells the \
+             others of its VMs: `lifeboat vms` on each of these lists them.",
+            untold.join(", ")
+        ));
+    }
+    text
 }
 
 /// Refuses names that no host has.
@@ -82,7 +119,7 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
 mod tests {
     use super::*;
     use crate::cli::args::ClientArgs;
-    use crate::cli::samples::vm;
+    use crate::cli::samples::{status, vm};
 
     #[test]
     fn all_reasons_are_shown() {
@@ -101,6 +138,23 @@ mod tests {
         assert!(unknown(&asked(&["a1", "b1"]), &["a1", "b1"]).is_ok());
         let refused = unknown(&asked(&["a1", "zz"]), &["a1", "b1"]);
         assert!(matches!(refused, Err(Failure::Usage(why)) if why.contains("\"zz\"")));
+    }
+
+    #[test]
+    fn hosts_that_may_run_more_are_named() {
+        let mut status = status();
+        assert!(not_known(&status, &[]).is_empty());
+        status.hosts[0].hypervisor_up = false;
+        status.hosts[0].vms_told = false;
+        status.hosts[1].state = "distant".to_owned();
+        status.hosts[1].vms_told = false;
+        let said = not_known(&status, &[]);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[0].starts_with("No hypervisor answers") && said[0].ends_with("a1"));
+        assert!(said[1].starts_with("Not told here what they run: b1."));
+        status.hosts[1].state = "dead".to_owned();
+        let said = not_known(&status, &["b1".to_owned()]);
+        assert_eq!(said, ["Not heard, so that it is not known what they run now: b1"]);
     }
 
     #[test]

@@ -326,6 +326,7 @@ impl Daemon {
             vms_arrived: view.arrived,
             bytes_left: if current { view.bytes_left } else { 0 },
             silent: view.silent,
+            distant: view.distant,
             hypervisor_down: view.hypervisor_down,
             remaining_ms: view.remaining.filter(|_| current).map(milliseconds),
         }
@@ -387,6 +388,7 @@ fn microseconds(duration: Duration) -> u64 {
 
 fn host_info(view: NodeView) -> HostInfo {
     let state = match view.liveness {
+        _ if view.distant => "distant",
         Liveness::Alive => "alive",
         Liveness::Suspected => "suspected",
         Liveness::Dead => "dead",
@@ -398,6 +400,8 @@ fn host_info(view: NodeView) -> HostInfo {
         name: view.name,
         site: view.site,
         state: state.to_owned(),
+        steward: view.steward,
+        vms_told: view.vms_told,
         memory_total_bytes: host.memory_total,
         memory_free_bytes: host.memory_free,
         cpu_free_permille: host.cpu_free_permille,
@@ -495,7 +499,14 @@ fn plan_info(plan: plan::Plan) -> PlanInfo {
         late: one.late,
         reasons: one.reasons,
     });
-    PlanInfo { vms: vms.collect(), silent: plan.silent, total_ms: plan.total_ms, bytes: plan.bytes }
+    PlanInfo {
+        vms: vms.collect(),
+        silent: plan.silent,
+        hypervisor_down: plan.hypervisor_down,
+        untold: plan.untold,
+        total_ms: plan.total_ms,
+        bytes: plan.bytes,
+    }
 }
 
 fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {

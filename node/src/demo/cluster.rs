@@ -30,8 +30,11 @@ use crate::{
     lifeline::Lifeline,
 };
 
-/// How long a process may take until its socket answers.
+/// How long a process may take until its socket answers, and all hosts until they hear each other,
+/// on a machine with nothing to do.
 const START_WITHIN: Duration = Duration::from_secs(20);
+/// What every host adds to that: they share the machine.
+const MORE_FOR_EACH: Duration = Duration::from_secs(1);
 /// Pause between two looks at something that is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -82,7 +85,7 @@ impl Host {
         self.directory.join("lifeboat.toml")
     }
 
-    /// What its processes wrote.
+    /// What its daemon and its hypervisor wrote; its carrier writes to `run/carrier.log`.
     pub fn log(&self) -> PathBuf {
         self.directory.join("log")
     }
@@ -109,7 +112,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Brings everything up and waits until every node hears every other one.
+    /// Brings everything up and waits until every node hears every other one that it ought to hear.
     ///
     /// # Errors
     /// If a process does not come up; what it wrote is in its host's `log`.
@@ -129,7 +132,7 @@ impl Cluster {
         }
         for name in &names {
             let socket = cluster.host(name)?.hypervisor_socket();
-            answered(name, || probe(&socket)).await?;
+            answered(name, cluster.patience(), || probe(&socket)).await?;
             cluster.start_node(name)?;
         }
         cluster.wait_until_all_hear_all().await?;
@@ -222,7 +225,7 @@ impl Cluster {
         let file = self.directory.join("wan.json");
         self.wan = Some(self.spawn(&["wan-emulator"], &file, log)?);
         let socket = self.wan_socket();
-        answered("the WAN emulator", || probe(&socket)).await
+        answered("the WAN emulator", self.patience(), || probe(&socket)).await
     }
 
     /// Starts the hypervisor of a host (again), with the VMs that it had at first.
@@ -376,15 +379,20 @@ impl Cluster {
         call(&self.wan_socket(), request).await.context("asking the WAN emulator")
     }
 
-    /// Waits until every daemon that runs hears every other one that runs, and its hypervisor
-    /// answers.
+    /// How long all of it may take to come up.
+    pub fn patience(&self) -> Duration {
+        START_WITHIN + MORE_FOR_EACH * u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Waits until every daemon that runs hears every other one that runs and has a reason to speak to
+    /// it, and its hypervisor answers. In a cluster of more than 32 hosts not all have.
     ///
     /// # Errors
-    /// If that does not happen within 20 s.
+    /// If that does not happen within [`Cluster::patience`].
     pub async fn wait_until_all_hear_all(&self) -> anyhow::Result<()> {
         let running: Vec<&Host> = self.hosts.iter().filter(|host| host.node.is_some()).collect();
         let names: Vec<&str> = running.iter().map(|host| host.name.as_str()).collect();
-        let deadline = tokio::time::Instant::now() + START_WITHIN;
+        let deadline = tokio::time::Instant::now() + self.patience();
         for name in &names {
             loop {
                 let amiss = match self.ask::<Status>(name, &Request::Status).await {
@@ -397,7 +405,7 @@ impl Cluster {
                 if tokio::time::Instant::now() > deadline {
                     bail!(
                         "not all hosts hear each other after {} s: {}",
-                        START_WITHIN.as_secs(),
+                        self.patience().as_secs(),
                         amiss.join("; ")
                     );
                 }
@@ -408,7 +416,8 @@ impl Cluster {
     }
 }
 
-/// What keeps a host from seeing itself and all of these hosts up, in words.
+/// What keeps a host from seeing itself and all of these hosts up that ought to speak to it, in
+/// words.
 fn amiss(status: &Status, hosts: &[&str]) -> Vec<String> {
     let own = &status.node;
     let mut amiss = Vec::new();
@@ -423,7 +432,8 @@ fn amiss(status: &Status, hosts: &[&str]) -> Vec<String> {
         let others = hosts.iter().copied().filter(|name| name != own);
         others.filter(|name| wanted(seen(name))).collect()
     };
-    let silent = others(&|host| host.is_none_or(|host| host.state != "alive"));
+    let heard_as_it_ought = |host: &HostInfo| matches!(host.state.as_str(), "alive" | "distant");
+    let silent = others(&|host| !host.is_some_and(heard_as_it_ought));
     if !silent.is_empty() {
         amiss.push(format!("{own} does not hear {}", silent.join(", ")));
     }
@@ -493,11 +503,11 @@ fn probe(socket: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(socket).is_ok()
 }
 
-async fn answered(what: &str, is_up: impl Fn() -> bool) -> anyhow::Result<()> {
-    let deadline = tokio::time::Instant::now() + START_WITHIN;
+async fn answered(what: &str, within: Duration, is_up: impl Fn() -> bool) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + within;
     while !is_up() {
         if tokio::time::Instant::now() > deadline {
-            bail!("{what} did not come up within {} s", START_WITHIN.as_secs());
+            bail!("{what} did not come up within {} s", within.as_secs());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -572,6 +582,8 @@ mod tests {
             name: name.to_owned(),
             site: "a".to_owned(),
             state: state.to_owned(),
+            steward: false,
+            vms_told: true,
             memory_total_bytes: 0,
             memory_free_bytes: 0,
             cpu_free_permille: 0,
@@ -598,11 +610,13 @@ mod tests {
         status.carrier_up = false;
         status.hosts.push(host("a2", "suspected", true));
         status.hosts.push(host("b2", "alive", false));
+        // In a large cluster it has no reason to speak to a1, which cannot know its hypervisor.
+        status.hosts.push(host("b4", "distant", false));
         let expect = [
             "the carrier of a1 does not answer",
             "a1 does not hear a2, b3",
             "a1 hears that no hypervisor answers on b2",
         ];
-        assert_eq!(amiss(&status, &["a1", "a2", "b1", "b2", "b3"]), expect);
+        assert_eq!(amiss(&status, &["a1", "a2", "b1", "b2", "b3", "b4"]), expect);
     }
 }

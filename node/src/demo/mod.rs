@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    api::{LinkInfo, Request, Started, Status, Terms},
+    api::{Request, Started, Status, Terms},
     units::{ByteSize, format_duration},
 };
 use cluster::{Cluster, Layout};
@@ -51,8 +51,6 @@ use screen::Screen;
 use verdict::Verdict;
 use watch::Watch;
 
-/// How long the hosts may take until all of the link can be granted.
-const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Between two pictures.
 const SHOW_EVERY: Duration = Duration::from_millis(250);
 /// How long the daemons may take to tell of the last move after it was seen.
@@ -160,19 +158,29 @@ async fn play(
 /// Waits as a new issuer does, who cannot know what its former life has granted. Hosts that have
 /// been up for a while have that behind them.
 async fn wait_until_the_link_is_issued(cluster: &Cluster) -> anyhow::Result<()> {
-    let initiator = &cluster.hosts()[0].name;
-    let deadline = Instant::now() + READY_WITHIN;
-    loop {
-        let status: Status = cluster.ask(initiator, &Request::Status).await?;
-        let tokens = |link: &LinkInfo| link.issuers.iter().map(|issuer| issuer.tokens).sum::<u16>();
-        if status.links.iter().any(|link| link.name == "a>b" && tokens(link) >= 1000) {
-            return Ok(());
-        }
+    let within = cluster.patience();
+    let deadline = Instant::now() + within;
+    while tokens_issued(cluster).await? < 1000 {
         if Instant::now() > deadline {
-            bail!("site b did not take over the link within {} s", READY_WITHIN.as_secs());
+            bail!("site b did not take over the link within {} s", within.as_secs());
         }
         sleep(SHOW_EVERY).await;
     }
+    Ok(())
+}
+
+/// Tokens of the link to site b that its hosts issue, each by its own word: in a large cluster not
+/// everyone hears of all of them.
+async fn tokens_issued(cluster: &Cluster) -> anyhow::Result<u16> {
+    let mut tokens = 0;
+    for host in cluster.hosts().iter().filter(|host| host.site == "b") {
+        let status: Status = cluster.ask(&host.name, &Request::Status).await?;
+        let link = status.links.iter().find(|link| link.name == "a>b");
+        let issuers = link.map_or(&[][..], |link| &link.issuers);
+        let own = issuers.iter().filter(|issuer| issuer.host == status.node);
+        tokens += own.map(|issuer| issuer.tokens).sum::<u16>();
+    }
+    Ok(tokens)
 }
 
 fn announcement(options: &DemoOptions, guests: &[(String, Definition)]) -> String {

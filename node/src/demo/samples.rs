@@ -95,6 +95,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
             vms_arrived: 0,
             bytes_left: 0,
             silent: Vec::new(),
+            distant: Vec::new(),
             hypervisor_down: Vec::new(),
             remaining_ms: None,
         },

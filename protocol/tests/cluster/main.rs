@@ -11,6 +11,7 @@ mod initiator_killed;
 mod inventory;
 mod issuer_killed_and_restarted;
 mod journal_replay;
+mod large;
 mod late_joiner;
 mod lossy;
 mod memory;
