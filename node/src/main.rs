@@ -2,10 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use lifeboat::cli::{self, args::Cli};
+use clap::FromArgMatches;
+use lifeboat::cli::{self, args};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::run(Cli::parse()).await
+    let given = args::command().get_matches();
+    match args::Cli::from_arg_matches(&given) {
+        Ok(cli) => cli::run(cli).await,
+        Err(error) => error.exit(),
+    }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::api::Terms;
 use crate::config::DEFAULT_PORT;
@@ -109,6 +109,8 @@ Examples:
   lifeboat status --json | jq '.hosts[] | select(.state != \"alive\")'
 
 What is wrong comes first. The view is that of the host asked: another host may hear more or less. \
+In a cluster of more than 32 hosts those that have no reason to speak to this one are `distant`; the \
+stewards of each site, which are named then, hear all hosts of their site. \
 On a narrow terminal the less important columns are left out; --json has everything.
 
 Exit status:
@@ -122,6 +124,9 @@ Examples:
   lifeboat vms --host a1,a2 --state failed,unknown
   lifeboat vms --json | jq -r '.[] | select(.reasons != []) | .name'
 
+Below the list stands of which hosts it is not known what they run, and why. In a cluster of more than \
+32 hosts each daemon knows only the machines of its own host.
+
 Exit status:
   0  answered
   1  no daemon answers
@@ -133,7 +138,8 @@ Examples:
   lifeboat plan --from a1,a2 --to b c --deadline 20m
 
 Nothing is started. A machine that cannot go is listed with everything that keeps it, so that all \
-of it can be put right at once.
+of it can be put right at once. Hosts of which it is not known what they run are named. In a cluster \
+of more than 32 hosts each daemon plans for the machines of its own host, towards the hosts that it hears.
 
 Exit status:
   0  there is a plan, whatever it says
@@ -215,7 +221,10 @@ Nothing needs to be installed or configured, and it needs no root: every host is
 this machine, with a hypervisor whose guests hold real memory and write to it, and the link between \
 the sites is emulated. The guests' memory is random, so that nothing can be compressed and the \
 bytes sent can be held against physics. It takes about a minute and, unless said otherwise, 4 GiB \
-of memory at most.
+of memory at most. Lines appear when something was seen, up to a quarter of a second after it \
+happened; the table at the end has the times at which it happened.
+
+More than 16 hosts at each site are a large cluster, in which hosts do not all speak to each other.
 
 Exit status:
   0  every machine arrived once, intact
@@ -506,12 +515,30 @@ pub struct ReportArgs {
     pub client: ClientArgs,
 }
 
+/// The command line, with `--config` hidden from commands for which it has no meaning.
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let config = command.get_arguments().find(|one| one.get_id() == "config");
+    let hidden = config.expect("it is defined").clone().hide(true);
+    for name in WITHOUT_CONFIG {
+        // One that a command has of its own takes the place of the one that all have.
+        command = command.mut_subcommand(name, |one| one.arg(hidden.clone()));
+    }
+    command
+}
+
+/// Commands that read no configuration.
+const WITHOUT_CONFIG: [&str; 4] = ["demo", "man", "embedded-hypervisor", "wan-emulator"];
+
 fn name(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a name is missing; separate several with a comma or a space".to_owned()),
         name => Ok(name.to_owned()),
     }
 }
+
+/// The longest deadline; whoever has more time needs none.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn deadline(text: &str) -> Result<Duration, String> {
     if text.trim_start().starts_with('-') {
@@ -520,6 +547,9 @@ fn deadline(text: &str) -> Result<Duration, String> {
     let deadline = parse_duration(text).map_err(|error| error.to_string())?;
     match deadline.as_millis() {
         0 => Err(format!("{text} from now is past already; leave --deadline out for none")),
+        _ if deadline > LONGEST_DEADLINE => {
+            Err(format!("{text} is more than a year; leave --deadline out for none"))
+        }
         _ => Ok(deadline),
     }
 }
@@ -534,19 +564,21 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::FromArgMatches;
     use clap::error::ErrorKind;
 
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
         let words = std::iter::once("lifeboat").chain(line.split_whitespace());
-        Cli::try_parse_from(words).map(|cli| cli.command)
+        let matches = command().try_get_matches_from(words)?;
+        Cli::from_arg_matches(&matches).map(|cli| cli.command)
     }
 
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -591,6 +623,7 @@ mod tests {
         check("evacuate --from a --to b --deadline 20", "no unit");
         check("evacuate --from a --to b --deadline 0s", "past already");
         check("evacuate --from a --to b --deadline -5m", "in the past");
+        check("evacuate --from a --to b --deadline 99999999999999d", "more than a year");
         check("evacuate --from a --to b --deadline soon", "not a number");
         check("evacuate --from a --to b --deadline 5parsecs", "not a unit");
         check("cancel 12 --declare-dead a1", "cannot be used with");
@@ -620,6 +653,16 @@ mod tests {
             let words = std::iter::once("lifeboat").chain(line.split_whitespace());
             let cli = Cli::try_parse_from(words).expect(line);
             assert_eq!(cli.config, Some(PathBuf::from("/c")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_offered_only_where_it_is_read() {
+        for one in Cli::command().get_subcommands() {
+            let name = one.get_name();
+            let help = parse(&format!("{name} --help")).expect_err("help is not a command");
+            let offered = help.to_string().contains("--config <FILE>");
+            assert_eq!(offered, !WITHOUT_CONFIG.contains(&name), "{name}: {help}");
         }
     }
 

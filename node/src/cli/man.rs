@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use clap::CommandFactory;
-
-use super::args::Cli;
+use super::args;
 use super::failure::Failure;
 
 /// Writes one page per command into a directory.
 pub(super) fn run(directory: &Path) -> Result<(), Failure> {
-    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
+    clap_mangen::generate_to(args::command(), directory).map_err(|error| {
         Failure::NotDone(format!("cannot write to {}: {error}", directory.display()))
     })
 }
