@@ -11,7 +11,6 @@ use super::{
     record::{Attempt, LinkSample, Setting, Share, ShareSample, VmRecord},
     verdict::is_live,
     watch::News,
-    words::seconds,
 };
 use crate::{
     api::{Report, VmInfo},
@@ -347,9 +346,8 @@ fn arrive(vm: &mut VmRecord, at_ms: u64, host: &str, there: &Description) -> Str
     }
     let last = vm.attempts.last_mut().expect("there is one");
     last.end_ms = Some(arrived_at);
-    let took = seconds(arrived_at.saturating_sub(last.start_ms));
     let pause = vm.downtime_ms.map_or(String::new(), |pause| format!(", paused for {pause:.0}ms"));
-    format!("{} arrived on {host} after {took}{pause}", vm.name)
+    format!("{} arrived on {host}{pause}", vm.name)
 }
 
 #[cfg(test)]
@@ -423,7 +421,7 @@ mod tests {
         assert_eq!(play.picture.now[0].phase, Phase::Switches);
         assert!(!play.picture.now[0].settled);
         let happened = play.see(None, Some(State::Running));
-        assert_eq!(happened, ["web-1 arrived on b1 after 230ms, paused for 80ms"]);
+        assert_eq!(happened, ["web-1 arrived on b1, paused for 80ms"]);
         assert!(play.picture.now[0].settled);
         assert_eq!(play.picture.arrived(), 1);
         assert_eq!(play.picture.vms[0].arrived_at_ms, Some(480));

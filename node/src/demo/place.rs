@@ -1,22 +1,31 @@
 //! The directory in which a demo lives.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
 
-/// Longest path of the directory, in bytes. A UNIX socket's path has at most 107, and the longest
-/// here goes on with `/b20/run/moves/`, a UUID and `.out`.
-const LONGEST: usize = 107 - 15 - 36 - 4;
+use crate::config::LONGEST_RUN_DIR;
 
-/// A directory that goes away with this value, unless it is kept.
+/// Longest path of the directory, in bytes: the longest `run_dir` in it goes on with `/b20/run`.
+const LONGEST: usize = LONGEST_RUN_DIR - 8;
+
+/// How temporary directories begin.
+const PREFIX: &str = "lifeboat-demo-";
+/// A file in a temporary directory that is to go away, locked for as long as its demo lives.
+const TEMPORARY: &str = "temporary";
+
+/// A directory that goes away with this value, unless it is kept. One whose demo was killed goes away
+/// with the next demo.
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    keeps: bool,
+    /// Of a directory that goes away.
+    temporary: Option<File>,
 }
 
 impl Place {
@@ -35,19 +44,26 @@ impl Place {
                     path.display()
                 );
                 make_empty(&path).with_context(|| format!("--keep {}", path.display()))?;
-                Ok(Self { path, keeps: true })
+                Ok(Self { path, temporary: None })
             }
             None => Self::temporary(),
         }
     }
 
     fn temporary() -> anyhow::Result<Self> {
-        let name = format!("lifeboat-demo-{}", std::process::id());
-        let usual = std::env::temp_dir().join(&name);
-        let fits = usual.as_os_str().len() <= LONGEST;
-        let path = if fits { usual } else { Path::new("/tmp").join(name) };
-        make_empty(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self { path, keeps: false })
+        let name = format!("{PREFIX}{}", std::process::id());
+        let usual = std::env::temp_dir();
+        let fits = usual.join(&name).as_os_str().len() <= LONGEST;
+        let around = if fits { usual } else { PathBuf::from("/tmp") };
+        remove_leftovers(&around);
+        let path = around.join(name);
+        let made = make_empty(&path).and_then(|()| {
+            let file = File::create_new(path.join(TEMPORARY))?;
+            file.try_lock()?;
+            Ok(file)
+        });
+        let temporary = made.with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self { path, temporary: Some(temporary) })
     }
 
     /// Where it is.
@@ -57,20 +73,40 @@ impl Place {
 
     /// Keeps it, whatever was said before.
     pub(super) fn keep(&mut self) {
-        self.keeps = true;
+        if self.temporary.take().is_some() {
+            // If it cannot be removed, the next demo removes the directory.
+            let _ = fs::remove_file(self.path.join(TEMPORARY));
+        }
     }
 
     /// Whether it stays.
     pub(super) fn is_kept(&self) -> bool {
-        self.keeps
+        self.temporary.is_none()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if !self.keeps {
+        if !self.is_kept() {
             // What cannot be removed is a few files in a directory for such.
             let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes the directories of demos that were killed before they could do that themselves.
+fn remove_leftovers(around: &Path) {
+    for entry in fs::read_dir(around).into_iter().flatten().flatten() {
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        // Somebody else's cannot be opened, one that is kept has no such file, and that of a demo that
+        // lives is locked.
+        let Ok(file) = File::options().write(true).open(entry.path().join(TEMPORARY)) else {
+            continue;
+        };
+        if file.try_lock().is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -104,6 +140,24 @@ mod tests {
         drop(place);
         assert!(path.exists());
         fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_demo_left_behind_goes_away_and_nothing_else() {
+        let around = tempfile::tempdir_in("/tmp").unwrap();
+        let make = |name: &str, has_mark: bool| {
+            let path = around.path().join(name);
+            fs::create_dir(&path).unwrap();
+            (path.clone(), has_mark.then(|| File::create_new(path.join(TEMPORARY)).unwrap()))
+        };
+        let (killed, _) = make("lifeboat-demo-1", true);
+        let (kept, _) = make("lifeboat-demo-2", false);
+        let (lives, lock) = make("lifeboat-demo-3", true);
+        let (other, _) = make("demo-4", true);
+        lock.as_ref().unwrap().try_lock().unwrap();
+        remove_leftovers(around.path());
+        let there = [killed, kept, lives, other].map(|path| path.exists());
+        assert_eq!(there, [false, true, true, true]);
     }
 
     #[test]

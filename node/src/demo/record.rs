@@ -214,11 +214,30 @@ impl Record {
         self.vms.iter().filter_map(|vm| vm.arrived_at_ms).max().unwrap_or(0)
     }
 
-    /// The longest time within `from_ms` and the last switchover in which less than so many per cent
-    /// of the link were used. Empty if there is none.
-    pub(super) fn longest_below(&self, percent: u64, from_ms: u64) -> Gap {
-        let waited_until = self.vms.iter().filter_map(|vm| vm.paused_at_ms).max().unwrap_or(0);
-        let idle_below = self.setting.capacity_bytes_per_sec * percent / 100;
+    /// When the last switchover began: until then VMs waited.
+    fn waited_until_ms(&self) -> u64 {
+        self.vms.iter().filter_map(|vm| vm.paused_at_ms).max().unwrap_or(0)
+    }
+
+    /// The longest time within `from_ms` and the last switchover in which less than half of the link
+    /// was used. Empty if there is none.
+    pub(super) fn longest_half_empty(&self, from_ms: u64) -> Gap {
+        self.longest_below(self.setting.capacity_bytes_per_sec / 2, from_ms)
+    }
+
+    /// The longest time within `from_ms` and the last switchover in which the link idled: in which
+    /// less flowed than a tenth of what it carries, and of what flowed on average while VMs waited. A
+    /// link that these hosts cannot fill does not idle while they send all that they can.
+    pub(super) fn longest_idle(&self, from_ms: u64) -> Gap {
+        let until = self.waited_until_ms();
+        let while_they_waited = self.link.iter().filter(|sample| sample.at_ms <= until);
+        let count = while_they_waited.clone().count().max(1) as u64;
+        let mean = while_they_waited.map(|sample| sample.bytes_per_sec).sum::<u64>() / count;
+        self.longest_below(self.setting.capacity_bytes_per_sec.min(mean) / 10, from_ms)
+    }
+
+    fn longest_below(&self, idle_below: u64, from_ms: u64) -> Gap {
+        let waited_until = self.waited_until_ms();
         let (mut longest, mut began) = (Gap::default(), from_ms);
         for sample in &self.link {
             if sample.at_ms <= from_ms || sample.at_ms > waited_until {
@@ -253,10 +272,21 @@ mod tests {
         record.setting.capacity_bytes_per_sec = 1000;
         record.vms.iter_mut().for_each(|vm| vm.paused_at_ms = Some(500));
         record.link = link(&[0, 900, 50, 0, 900, 0, 0, 0, 0]);
-        assert_eq!(record.longest_below(10, 0), Gap { from_ms: 200, to_ms: 400 });
-        assert_eq!(record.longest_below(10, 350), Gap { from_ms: 350, to_ms: 400 });
+        assert_eq!(record.longest_idle(0), Gap { from_ms: 0, to_ms: 100 });
+        assert_eq!(record.longest_idle(350), Gap { from_ms: 350, to_ms: 400 });
+        assert_eq!(record.longest_half_empty(0), Gap { from_ms: 200, to_ms: 400 });
         record.link = link(&[900; 9]);
-        assert_eq!(record.longest_below(50, 0).lasted_ms(), 0);
+        assert_eq!(record.longest_half_empty(0).lasted_ms(), 0);
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_filled_does_not_idle_while_all_is_sent_that_can_be() {
+        let mut record = record();
+        record.setting.capacity_bytes_per_sec = 1_250_000_000;
+        record.vms.iter_mut().for_each(|vm| vm.paused_at_ms = Some(500));
+        record.link = link(&[9_000_000, 108_000_000, 30_000_000, 90_000_000, 0]);
+        assert_eq!(record.longest_idle(0), Gap { from_ms: 400, to_ms: 500 });
+        assert_eq!(record.longest_half_empty(0), Gap { from_ms: 0, to_ms: 500 });
     }
 
     #[test]

@@ -8,13 +8,15 @@ use thiserror::Error;
 
 use super::{
     picture::{Now, Phase, Picture},
-    record::VmRecord,
+    record::{Share, VmRecord},
     words::{percent, rate, vms},
 };
 use crate::units::ByteSize;
 
 /// Most VMs with a line of their own.
 const LINES: usize = 16;
+/// Most hosts whose share is shown; where there are more, only those that have one.
+const SHARES: usize = 6;
 /// Signs of a bar.
 const BAR: usize = 24;
 
@@ -193,13 +195,19 @@ fn link(picture: &Picture) -> String {
 
 fn shares(picture: &Picture, down: Option<&str>) -> String {
     let hosts = picture.setting.sources().iter().zip(picture.share());
+    let many = picture.setting.hosts_per_site > SHARES;
+    let is_shown = |host: &str, share: &Share| !many || share.tokens > 0 || down == Some(host);
+    let hosts = hosts.filter(|(host, share)| is_shown(host, share));
     let words: Vec<String> = hosts
         .map(|(host, share)| match down {
             Some(down) if down == host => format!("{host} DOWN"),
             _ => format!("{host} {}%", (share.tokens + 5) / 10),
         })
         .collect();
-    words.join("  ")
+    match words.as_slice() {
+        [] => "none".to_owned(),
+        words => words[..words.len().min(SHARES)].join("  "),
+    }
 }
 
 fn time_left(picture: &Picture) -> String {
@@ -214,8 +222,14 @@ mod tests {
     use super::*;
     use crate::demo::{
         DemoOptions, guests,
-        samples::{options, setting},
+        record::Setting,
+        samples::{options, report, setting},
+        watch::News,
     };
+
+    fn names(options: &DemoOptions) -> Vec<String> {
+        options.host_names().into_iter().map(|(name, _)| name).collect()
+    }
 
     fn picture(vms: u16) -> Picture {
         let options = DemoOptions { vms, ..options() };
@@ -238,6 +252,20 @@ mod tests {
         let text = drawn(0, &picture, None);
         assert!(text.contains(&picture.vms[150].name), "{text}");
         assert!(text.contains("and 184 more"), "{text}");
+    }
+
+    #[test]
+    fn of_many_hosts_those_with_a_share_are_shown() {
+        let options = DemoOptions { hosts: 20, ..options() };
+        let setting = Setting { hosts_per_site: 20, hosts: names(&options), ..setting() };
+        let mut picture = Picture::new(setting, &guests::guests(&options));
+        assert_eq!(shares(&picture, None), "none");
+        for (host, name) in [(2, "a3"), (16, "a17")] {
+            let report = Some(Box::new(report(name, 400)));
+            picture.take(0, News::Daemon { host, report });
+        }
+        picture.sample_shares(0);
+        assert_eq!(shares(&picture, Some("a9")), "a3 40%  a9 DOWN  a17 40%");
     }
 
     #[test]

@@ -110,8 +110,8 @@ fn figures(record: &Record, measures: &Measures) -> String {
         ),
         format!(
             "While VMs waited   it idled for {} at a time at most, and was less than half full for {}",
-            seconds(record.longest_below(10, 0).lasted_ms()),
-            seconds(record.longest_below(50, 0).lasted_ms())
+            seconds(record.longest_idle(0).lasted_ms()),
+            seconds(record.longest_half_empty(0).lasted_ms())
         ),
     ];
     if missing > 0 {
@@ -150,7 +150,7 @@ fn after_the_kill(record: &Record, kill: &KillRecord) -> String {
     } else {
         format!("On their way to or from it: {}.", kill.under_way.join(", "))
     };
-    let gap = record.longest_below(10, kill.killed_at_ms);
+    let gap = record.longest_idle(kill.killed_at_ms);
     let flow = if gap.lasted_ms() < IDLE_MS {
         "The living hosts went on using the link without a break.".to_owned()
     } else {
@@ -164,7 +164,7 @@ fn after_the_kill(record: &Record, kill: &KillRecord) -> String {
         "{host}'s daemon was killed at {}; {back}.\n  {under_way}\n  {flow}\n  \
          From then on, while VMs waited, it was less than half full for {} at a time at most.",
         seconds(kill.killed_at_ms),
-        seconds(record.longest_below(50, kill.killed_at_ms).lasted_ms()),
+        seconds(record.longest_half_empty(kill.killed_at_ms).lasted_ms()),
     )
 }
 
