@@ -15,11 +15,7 @@ pub(crate) fn alone_ms(bytes: u64, capacity: u64, dirty_bytes_per_sec: u64) -> u
 }
 
 /// Measures `arrived` against a link of `capacity` bytes per second. `None` without arrivals.
-pub(crate) fn measures(
-    arrived: &[Arrived],
-    capacity: u64,
-    capacity_from: &str,
-) -> Option<Measures> {
+pub fn measures(arrived: &[Arrived], capacity: u64, capacity_from: &str) -> Option<Measures> {
     let count = u64::try_from(arrived.len()).ok().filter(|count| *count > 0)?;
     let mean = |of: &dyn Fn(&Arrived) -> u64| arrived.iter().map(of).sum::<u64>() / count;
     let alone = |one: &Arrived| alone_ms(one.bytes_needed, capacity, one.dirty_bytes_per_sec);

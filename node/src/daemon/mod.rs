@@ -10,7 +10,7 @@ mod carrier_log;
 mod clock;
 mod convert;
 mod events;
-pub(crate) mod measure;
+pub mod measure;
 mod queues;
 mod start;
 mod watch;

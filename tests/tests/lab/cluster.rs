@@ -34,15 +34,40 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Makes keys and configurations with `lifeboat init` and starts the daemons.
     pub(crate) fn start(lab: Lab, ceiling: &str) -> anyhow::Result<Self> {
+        let cluster = Self::configured(lab, ceiling)?;
+        cluster.start_daemons()?;
+        Ok(cluster)
+    }
+
+    /// The same, without the daemons.
+    pub(crate) fn configured(lab: Lab, ceiling: &str) -> anyhow::Result<Self> {
         let program = program();
         ensure!(program.exists(), "{} is missing; run tests/lab/test", program.display());
         let cluster = Self { home: lab.sites[0].0.clone(), lab };
         cluster.configure(ceiling)?;
-        for host in cluster.lab.hosts() {
-            cluster.start_daemon(host)?;
-        }
-        cluster.all_heard()?;
         Ok(cluster)
+    }
+
+    /// Starts every host's daemon, and waits until they hear each other.
+    pub(crate) fn start_daemons(&self) -> anyhow::Result<()> {
+        for host in self.lab.hosts() {
+            self.start_daemon(host)?;
+        }
+        self.all_heard()
+    }
+
+    /// Ends every host's daemon and its carrier, as an operator would.
+    pub(crate) fn stop_daemons(&self) -> anyhow::Result<()> {
+        for host in self.lab.hosts() {
+            self.lab.run(&["kill", host, DAEMON, "TERM"])?;
+        }
+        for host in self.lab.hosts() {
+            // It refuses as long as the daemon runs, which would start another one.
+            until(&format!("the carrier at {host} ends"), PATIENCE, || {
+                self.lifeboat(host, &["carrier", "--stop"]).map(Some)
+            })?;
+        }
+        Ok(())
     }
 
     fn configure(&self, ceiling: &str) -> anyhow::Result<()> {

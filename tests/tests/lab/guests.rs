@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{PATIENCE, cluster::Cluster, wait::until};
 
@@ -18,19 +18,34 @@ pub(crate) struct Story {
     pub(crate) both: u64,
 }
 
-/// Boots guests of 128 MiB that rewrite memory and check all of it every three seconds, spread over
-/// the hosts of the first site.
-pub(crate) fn boot(cluster: &Cluster, names: &[&str]) -> anyhow::Result<()> {
+/// Of every guest, in its policy: how long it may be paused.
+pub(crate) const MAX_DOWNTIME_MS: &str = "300";
+
+/// A guest that rewrites memory and checks all of it every three seconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Guest {
+    pub(crate) name: &'static str,
+    pub(crate) memory_mib: u64,
+    pub(crate) dirty_mb_per_sec: u64,
+}
+
+/// Boots guests, spread over the hosts of the first site.
+pub(crate) fn boot(cluster: &Cluster, guests: &[Guest]) -> anyhow::Result<()> {
     let hosts = cluster.lab.hosts_of(&cluster.home);
-    let options = ["--beat", "50", "--pass", "3000", "--dirty", "1MB/s"];
     thread::scope(|scope| {
-        let boots: Vec<_> = names
+        let boots: Vec<_> = guests
             .iter()
             .zip(hosts.iter().cycle())
-            .map(|(name, host)| {
-                let mut words = vec!["vm", "boot", host.as_str(), name];
-                words.extend(options);
-                scope.spawn(move || cluster.lab.run(&words))
+            .map(|(guest, host)| {
+                let memory = guest.memory_mib.to_string();
+                let dirty = format!("{}MB/s", guest.dirty_mb_per_sec);
+                scope.spawn(move || {
+                    let mut words = vec!["vm", "boot", host.as_str(), guest.name];
+                    words.extend(["--memory", &memory, "--dirty", &dirty]);
+                    words.extend(["--max-downtime-ms", MAX_DOWNTIME_MS]);
+                    words.extend(["--beat", "50", "--pass", "3000"]);
+                    cluster.lab.run(&words)
+                })
             })
             .collect();
         boots.into_iter().try_for_each(|boot| {

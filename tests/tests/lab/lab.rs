@@ -1,4 +1,4 @@
-//! The lab of `tests/lab/lab`, ended when dropped; `tests/lab/test` ends it if this program is killed.
+//! The lab of `tests/lab/lab`, ended when dropped; `tests/lab/test` and `bench` end it if this program is killed.
 
 use std::{
     env, fs,
@@ -7,9 +7,6 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-
-/// Short, since sockets below it must fit into an address.
-const DIRECTORY: &str = "/run/lifeboat-lab-test";
 
 pub(crate) struct Lab {
     directory: PathBuf,
@@ -20,7 +17,7 @@ impl Lab {
     /// Brings a lab up; one that an earlier run left is ended first.
     pub(crate) fn up(sites: &[(&str, &[&str])], rate: &str, rtt: &str) -> anyhow::Result<Self> {
         let lab = Self {
-            directory: DIRECTORY.into(),
+            directory: directory(),
             sites: sites
                 .iter()
                 .map(|(site, hosts)| {
@@ -109,6 +106,12 @@ impl Drop for Lab {
             eprintln!("lab: it could not be ended: {error:#}");
         }
     }
+}
+
+/// Of the lab's state: `LIFEBOAT_LAB_DIR`, as for the script. Short, since sockets below it must fit
+/// into an address.
+fn directory() -> PathBuf {
+    env::var_os("LIFEBOAT_LAB_DIR").map_or_else(|| "/run/lifeboat-lab-test".into(), PathBuf::from)
 }
 
 fn repository() -> &'static Path {

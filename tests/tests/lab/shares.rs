@@ -148,7 +148,7 @@ impl Meter {
 }
 
 /// Bytes that have left a site.
-fn leaving(cluster: &Cluster, site: &str) -> anyhow::Result<f64> {
+pub(crate) fn leaving(cluster: &Cluster, site: &str) -> anyhow::Result<f64> {
     let stats: Value = serde_json::from_str(&cluster.lab.run(&["wan", "stats"])?)?;
     stats[site]["out_bytes"].as_f64().context("the WAN's counters")
 }

@@ -31,7 +31,9 @@ pub(crate) fn all_arrived(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 /// What every hypervisor has of every guest: host and state.
-fn everywhere(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Vec<(String, String)>>> {
+pub(crate) fn everywhere(
+    cluster: &Cluster,
+) -> anyhow::Result<BTreeMap<String, Vec<(String, String)>>> {
     let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for host in cluster.lab.hosts() {
         for line in cluster.virsh(host, &["list", "--all"])?.lines() {
