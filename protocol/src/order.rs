@@ -1,7 +1,7 @@
 //! The one order of all VMs that want the link, computed identically everywhere from gossip.
 //!
-//! What is under way comes first (nothing is paused half way), nearest to its end first. Of those
-//! that wait:
+//! What is under way comes first (nothing is paused half way), nearest to its end first, whatever its
+//! class. Of those that wait:
 //! 1. those that can still make their deadline, before the rest: in each priority class, highest
 //!    first, the largest set that can (Moore 1968), in order of their deadlines;
 //! 2. priority class;
@@ -115,7 +115,7 @@ pub fn late(capacity: BytesPerSec, all: &[Contender]) -> BTreeSet<VmId> {
     late
 }
 
-type Key = (u8, bool, Reverse<u8>, Duration, Reverse<Option<Duration>>, Duration, VmId);
+type Key = (u8, bool, Reverse<Option<u8>>, Duration, Reverse<Option<Duration>>, Duration, VmId);
 
 fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: &Contender) -> Key {
     let vm = &contender.vm;
@@ -130,7 +130,8 @@ fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: 
     let critical =
         (waits && contender.is_critical(capacity, remaining)).then(|| contender.alone(capacity));
     let time = precopy_time(vm.bytes, capacity.0, vm.dirty_rate);
-    (rank, late, Reverse(vm.priority), before, Reverse(critical), time, vm.vm)
+    let class = waits.then_some(vm.priority);
+    (rank, late, Reverse(class), before, Reverse(critical), time, vm.vm)
 }
 
 #[cfg(test)]
@@ -176,6 +177,13 @@ mod tests {
             contender(4, 5, 50, None),
         ];
         assert_eq!(numbers(&all), [3, 2, 4, 1]);
+    }
+
+    #[test]
+    fn what_is_nearly_over_is_not_held_up_by_a_higher_class() {
+        let mut all = [contender(1, 1, 60, None), contender(2, 5, 80, None)];
+        all.iter_mut().for_each(|one| one.vm.stage = Stage::Moving);
+        assert_eq!(numbers(&all), [1, 2]);
     }
 
     #[test]
