@@ -501,6 +501,7 @@ impl World {
                 wire: one.sent as u64,
                 dirty_rate: one.dirty_rate() as u64,
                 pass: one.round,
+                rewritten_counted: true,
             };
             let (from, id) = (one.from, one.id);
             self.departure(from, id, DepartureEvent::Progress(progress));

@@ -58,6 +58,7 @@ mod with_the_feature {
             Bug::TakenOverAtOnce => world!("taken-over-at-once"),
             Bug::FormerAttemptBelieved => world!("former-attempt-believed"),
             Bug::ReservationForEver => world!("reservation-for-ever"),
+            Bug::ResumesWithoutCommit => world!("resumes-without-commit"),
             Bug::BeyondFreeMemory => world!("beyond-free-memory"),
             Bug::ArrivesWhileEvacuated => world!("arrives-while-evacuated"),
             Bug::HeadPassedOver => world!("head-passed-over"),
