@@ -124,6 +124,9 @@ pub struct Progress {
     pub dirty_rate: u64,
     /// Pass over memory, from 1.
     pub pass: u32,
+    /// Whether `remaining` holds what the guest has rewritten since this pass began. QEMU finds that only
+    /// when the pass is over.
+    pub rewritten_counted: bool,
 }
 
 /// How a completed move went; travels to every node for the report.

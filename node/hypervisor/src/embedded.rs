@@ -179,6 +179,7 @@ impl Hypervisor for EmbeddedHypervisor {
             total: figures.total,
             dirty_rate: figures.dirty_rate,
             pass: figures.pass,
+            rewritten_counted: true,
             downtime_ms: figures.downtime_ms,
         }))
     }

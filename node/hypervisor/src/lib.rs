@@ -75,6 +75,8 @@ pub struct Progress {
     pub dirty_rate: Option<u64>,
     /// Number of the present pass over memory, from 1.
     pub pass: u32,
+    /// Whether `remaining` holds what the guest has rewritten since this pass began.
+    pub rewritten_counted: bool,
     /// Guest pause in milliseconds, expected or measured, once known.
     pub downtime_ms: Option<u64>,
 }

@@ -471,6 +471,7 @@ async fn poll_progress(
             wire,
             dirty_rate: found.dirty_rate.unwrap_or(0),
             pass: found.pass,
+            rewritten_counted: found.rewritten_counted,
         };
         let told = inputs.send(Input::Departure(id, DepartureEvent::Progress(progress)));
         if told.is_err() {

@@ -20,6 +20,7 @@ use crate::{
     journal::{Decided, DepartureRecord},
     message::{Direct, Stage, VmState},
     time::Instant,
+    units::BytesPerSec,
     vm::{Copy, Progress, RunState, Vm},
 };
 
@@ -115,6 +116,19 @@ pub struct Departure {
     pub(crate) escalated_at: Instant,
     /// When the hypervisor was told to start; before that, when it was decided to move the VM.
     pub(crate) began_at: Instant,
+    /// When the present pass over memory began, as far as that was noticed.
+    pub(crate) pass_began: Instant,
+    /// Bytes that the guest is likely to have rewritten in this pass, where the hypervisor does not count
+    /// them.
+    pub(crate) rewritten: u64,
+}
+
+/// Bytes that a guest has rewritten after some time: at its rate, and no more than there is to rewrite.
+/// `dirty_rate`: as measured during the move, bytes per second; the higher of it and the one before
+/// counts.
+fn rewritten(vm: &Vm, dirty_rate: u64, time: Duration) -> u64 {
+    let set = if vm.working_set == 0 { vm.memory } else { vm.working_set.min(vm.memory) };
+    BytesPerSec(dirty_rate.max(vm.dirty_rate)).bytes_in(time).min(set)
 }
 
 impl Departure {
@@ -157,10 +171,25 @@ impl Departure {
         self.phase == Phase::Moving
     }
 
+    /// Takes in how far the copying is.
+    pub(crate) fn progressed(&mut self, now: Instant, progress: Progress) {
+        if progress.pass != self.progress.pass {
+            self.pass_began = now;
+        }
+        self.progress = progress;
+        self.rewritten = match progress.rewritten_counted {
+            true => 0,
+            false => rewritten(&self.vm, progress.dirty_rate, now.since(self.pass_began)),
+        };
+    }
+
     /// Bytes still to be sent.
     pub fn remaining(&self) -> u64 {
         match self.phase {
-            Phase::Moving | Phase::Switching if self.progress.sent > 0 => self.progress.remaining,
+            Phase::Moving if self.progress.sent > 0 => {
+                self.progress.remaining.saturating_add(self.rewritten)
+            }
+            Phase::Switching if self.progress.sent > 0 => self.progress.remaining,
             Phase::Deciding { .. } | Phase::Gone { .. } => 0,
             _ => self.vm.bytes(),
         }
@@ -252,5 +281,33 @@ pub(crate) fn answer_without_record(
         // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
         Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0, resumes: true }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm::Policy;
+
+    #[test]
+    fn what_a_guest_rewrites_in_a_pass_is_no_more_than_its_working_set() {
+        let mut vm = Vm {
+            id: VmId([1; 16]),
+            name: "web".into(),
+            state: RunState::Running,
+            memory: 1 << 30,
+            processors: 1,
+            disk: 0,
+            dirty_rate: 8_000_000,
+            working_set: 0,
+            policy: Policy::default(),
+            obstacles: alloc::vec::Vec::new(),
+        };
+        let seconds = Duration::from_secs;
+        assert_eq!(rewritten(&vm, 0, seconds(5)), 40_000_000);
+        assert_eq!(rewritten(&vm, 20_000_000, seconds(5)), 100_000_000, "what was measured counts");
+        assert_eq!(rewritten(&vm, 0, seconds(1000)), 1 << 30);
+        vm.working_set = 50_000_000;
+        assert_eq!(rewritten(&vm, 20_000_000, seconds(5)), 50_000_000);
     }
 }

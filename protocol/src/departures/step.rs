@@ -174,7 +174,7 @@ impl Departure {
                 self.phase = Phase::Moving;
             }
             DepartureEvent::Progress(progress) if open => {
-                self.progress = progress;
+                self.progressed(now, progress);
                 self.escalate(now, fx);
             }
             DepartureEvent::GuestPaused
@@ -592,5 +592,7 @@ pub(crate) fn restored(
         escalated: 0,
         escalated_at: now,
         began_at: now,
+        pass_began: now,
+        rewritten: 0,
     }
 }

@@ -227,6 +227,8 @@ impl Node {
             escalated: 0,
             escalated_at: now,
             began_at: now,
+            pass_began: now,
+            rewritten: 0,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });

@@ -353,6 +353,7 @@ impl World {
                         wire: sent,
                         dirty_rate: MIB,
                         pass: step + 1,
+                        rewritten_counted: true,
                     };
                     self.depart(host, id, DepartureEvent::Progress(progress));
                 }

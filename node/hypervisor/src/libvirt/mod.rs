@@ -597,6 +597,7 @@ fn progress_of(job: &Job) -> Progress {
         // Measured from the second pass on.
         dirty_rate: (job.pass > 1).then_some(job.dirty_rate * job.page_size),
         pass: u32::try_from(job.pass).unwrap_or(u32::MAX).max(1),
+        rewritten_counted: false,
         downtime_ms: job.downtime_ms,
     }
 }

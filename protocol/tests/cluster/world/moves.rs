@@ -307,6 +307,7 @@ impl World {
                 wire: one.sent as u64,
                 dirty_rate: one.vm.dirty_rate,
                 pass: 1 + (one.sent / one.vm.memory as f64) as u32,
+                rewritten_counted: true,
             };
             if one.sent > 0.0 {
                 self.departure(one.from, one.id, DepartureEvent::Progress(progress));

@@ -245,6 +245,7 @@ impl World {
                 wire: script.number(),
                 dirty_rate: script.number(),
                 pass: script.number() as u32,
+                rewritten_counted: script.number() % 2 == 0,
             }),
             5 => DepartureEvent::GuestPaused,
             6 => DepartureEvent::GuestResumed,
