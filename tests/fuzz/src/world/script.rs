@@ -245,7 +245,7 @@ impl World {
                 wire: script.number(),
                 dirty_rate: script.number(),
                 pass: script.number() as u32,
-                rewritten_counted: script.number() % 2 == 0,
+                rewritten_counted: script.number().is_multiple_of(2),
             }),
             5 => DepartureEvent::GuestPaused,
             6 => DepartureEvent::GuestResumed,
