@@ -222,10 +222,8 @@ impl Node {
             }
         }
         for arrival in self.arrivals.all() {
-            let state = match arrival.phase {
-                _ if arrival.waits_for_word(now) => VmState::Unknown,
-                _ => VmState::Arriving,
-            };
+            let waits = arrival.waits_for_word(now);
+            let state = if waits { VmState::Unknown } else { VmState::Arriving };
             let vm = &arrival.vm;
             if !take(Listed { vm, state, remaining: 0, reasons: Vec::new() }) {
                 return false;
