@@ -3,8 +3,9 @@
 //! Invariants:
 //! - the shares of a link never add up to more than its tokens;
 //! - *head first*: no VM gets tokens while one before it in the order that could use them waits;
-//! - a VM that is about to finish, or is switching over, keeps what it needs; what it leaves is
-//!   the start of the next, so that set-up and switchover never leave the link idle.
+//! - a VM that is about to finish, or is switching over, keeps what it needs; the next one is begun
+//!   just so early that its first bytes flow when the last ones of that have flowed, so that
+//!   set-up and switchover never leave the link idle, and nothing is under way for longer than it must.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -17,21 +18,24 @@ use crate::{
     vm::precopy_time,
 };
 
-/// Tokens of all, where one VM at a time has the link, with which the next VM starts while the last one
-/// finishes: enough to set up its
-/// connections and to fill them, little enough not to delay the one that finishes.
-const STARTER: u16 = 150;
+/// Tokens of all, where one VM at a time has the link, with which the next VM is set up while the last
+/// one finishes: its connections and first windows need few, and whatever it has the other one lacks.
+const STARTER: u16 = 50;
 /// Tokens below which no further VM is started on what the others leave over, if it can make use of as
 /// many: it would be under way all the longer for it, and the link gains less than a tenth.
 const WORTH_STARTING: u16 = 100;
-/// Tokens that a VM keeps for its switchover: its last pages fit the allowed downtime at the rate
-/// that it had, and half of that keeps them within twice the downtime at worst.
-const SWITCHING: u16 = 500;
-/// Time for the local part of a start: how far a move is, is measured and told every 250 ms each, so
-/// it is known half a second late at worst; sockets, processes and the journal take the rest.
-const LOCAL_SETUP: Duration = Duration::from_millis(900);
-/// Round trips that a start needs: reservation, three for the streams, two for the tokens.
-const SETUP_ROUND_TRIPS: u32 = 6;
+/// Tokens that a VM keeps for its switchover once its last pages should have flowed: for the state of
+/// its devices, and for pages that took longer than expected, at no worse than four times that.
+const SWITCHING: u16 = 250;
+/// Time until tokens have changed hands, besides round trips: the next division, and the spacing of
+/// two messages.
+const HANDOVER: Duration = Duration::from_millis(120);
+/// The same in half round trips: the lower table to the one, its word that it goes by it, the
+/// higher table to the other.
+const HANDOVER_HALF_ROUND_TRIPS: u32 = 3;
+/// Round trips after its first bytes in which a VM's streams carry next to nothing, since each begins
+/// with a small window and doubles it in every round trip.
+const SLOW_START_ROUND_TRIPS: u32 = 2;
 
 /// What one VM gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,19 @@ pub struct Share {
     pub vm: VmId,
     /// Tokens of the link.
     pub tokens: u16,
+    /// The same once those that are about to finish have done so; zero if it is one of them.
+    pub soon: u16,
+}
+
+/// How long it takes until tokens have changed hands.
+fn handover(round_trip: Duration) -> Duration {
+    HANDOVER + round_trip * HANDOVER_HALF_ROUND_TRIPS / 2
+}
+
+/// How long before the end of one VM the first of those that wait is begun.
+fn lead(round_trip: Duration, order: &[Contender]) -> Duration {
+    let setup = order.iter().find(|one| one.waits()).map(|one| one.vm.setup());
+    setup.unwrap_or_default() + handover(round_trip) + round_trip * SLOW_START_ROUND_TRIPS
 }
 
 /// Divides a link among the VMs in `order`, at least `width` of them if so many can start above their
@@ -54,10 +71,12 @@ pub fn allocate(
     round_trip: Duration,
     order: &[Contender],
 ) -> Vec<Share> {
-    let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
+    let lead = lead(round_trip, order);
     let each = LINK_TOKENS.div_ceil(width.max(1));
     let part = |tokens: u16| tokens.div_ceil(width.max(1));
     let mut left = LINK_TOKENS;
+    // The same once those that are about to finish have done so.
+    let mut left_soon = LINK_TOKENS;
     let mut shares: Vec<Share> = Vec::new();
     for (index, contender) in order.iter().enumerate() {
         if left == 0 {
@@ -66,34 +85,42 @@ pub fn allocate(
         let vm = &contender.vm;
         let others_wait = index + 1 < order.len();
         let floor = tokens_for(capacity, vm.floor);
-        let all = most(capacity, contender, &shares).min(each.max(floor)).min(left);
-        let tokens = match vm.stage {
-            Stage::Switching if others_wait => all.min(part(SWITCHING)),
-            Stage::Moving
-                if others_wait && finishes_within(lead, capacity.share(all), contender) =>
-            {
-                all.saturating_sub(part(STARTER)).max(all / 2)
+        let wanted = |most: u16| most.min(each.max(floor));
+        let all = wanted(most(capacity, contender, shares.iter().copied())).min(left);
+        let later = shares.iter().map(|share| Share { tokens: share.soon, ..*share });
+        let soon = wanted(most(capacity, contender, later)).min(left_soon);
+        let over_within = |time| finishes_within(time, capacity.share(all), contender);
+        let all_but_starter = all.saturating_sub(part(STARTER)).max(all / 2);
+        let (tokens, soon) = match vm.stage {
+            // Its pages should all have flowed.
+            Stage::Switching if others_wait && over_within(Duration::ZERO) => {
+                (all.min(part(SWITCHING)), 0)
             }
-            Stage::Switching | Stage::Moving => all,
+            Stage::Switching if others_wait => (all_but_starter, 0),
+            Stage::Moving if others_wait && over_within(lead) => (all_but_starter, 0),
+            Stage::Switching | Stage::Moving => (all, soon),
             Stage::Reserved | Stage::Queued => {
-                let worth = part(WORTH_STARTING).min(most(capacity, contender, &[]));
-                if left < floor.max(worth) && !shares.is_empty() {
+                let nobody = core::iter::empty();
+                let worth = part(WORTH_STARTING).min(most(capacity, contender, nobody));
+                if left_soon < floor.max(worth) && !shares.is_empty() {
                     break;
                 }
                 // Its source is busy with another one: one further down may do better.
-                if all < worth && !shares.is_empty() {
+                if soon < worth && !shares.is_empty() {
                     continue;
                 }
-                all
+                (all.max(part(STARTER)).min(left), soon)
             }
         };
         left -= tokens;
-        shares.push(Share { source: contender.source, to: vm.to, vm: vm.vm, tokens });
+        left_soon -= soon;
+        let (source, to, vm) = (contender.source, vm.to, vm.vm);
+        shares.push(Share { source, to, vm, tokens, soon });
     }
     // What nobody further down could use goes to the first that can.
     for contender in order {
         let under_way = matches!(contender.vm.stage, Stage::Moving | Stage::Switching);
-        let more = most(capacity, contender, &shares).min(left);
+        let more = most(capacity, contender, shares.iter().copied()).min(left);
         let mut shares = shares.iter_mut().filter(|_| under_way);
         if let Some(share) = shares.find(|share| share.vm == contender.vm.vm) {
             share.tokens += more;
@@ -111,7 +138,7 @@ pub fn under_way(
     round_trip: Duration,
     order: &[Contender],
 ) -> usize {
-    let lead = LOCAL_SETUP + round_trip * SETUP_ROUND_TRIPS;
+    let lead = lead(round_trip, order);
     let lasting = order.iter().filter(|contender| match contender.vm.stage {
         Stage::Switching => false,
         Stage::Moving => !finishes_within(lead, capacity, contender),
@@ -122,9 +149,13 @@ pub fn under_way(
 
 /// The most tokens that its streams can make use of, besides what it has, and the interfaces of its
 /// source and its destination, besides what all others through them have.
-fn most(capacity: BytesPerSec, contender: &Contender, shares: &[Share]) -> u16 {
+fn most(
+    capacity: BytesPerSec,
+    contender: &Contender,
+    shares: impl Iterator<Item = Share> + Clone,
+) -> u16 {
     let used = |mine: fn(&Share, &Contender) -> bool| {
-        let mine = shares.iter().filter(|share| mine(share, contender));
+        let mine = shares.clone().filter(|share| mine(share, contender));
         mine.fold(0, |sum: u16, share| sum.saturating_add(share.tokens))
     };
     let left = |most: BytesPerSec, used: u16| match most {
@@ -172,6 +203,8 @@ mod tests {
                 most: BytesPerSec(0),
                 reach: BytesPerSec(0),
                 to: None,
+                rate: BytesPerSec(0),
+                setup_ms: 200,
             },
             source_bytes: bytes,
             time_left: None,
@@ -193,9 +226,42 @@ mod tests {
     fn the_next_starts_while_the_last_finishes() {
         let order =
             [contender(1, Stage::Moving, 1 << 20, 0), contender(2, Stage::Queued, 1 << 28, 0)];
-        assert_eq!(tokens(&order), [850, 150]);
-        let order = [contender(1, Stage::Switching, 0, 0), contender(2, Stage::Moving, 1 << 28, 0)];
-        assert_eq!(tokens(&order), [500, 500]);
+        assert_eq!(tokens(&order), [950, 50]);
+        let mut order = order;
+        order[1].vm.setup_ms = 10_000;
+        order[0].vm.bytes = 300_000_000;
+        assert_eq!(tokens(&order), [950, 50], "earlier where a start takes longer");
+        order[1].vm.setup_ms = 100;
+        assert_eq!(tokens(&order), [1000]);
+    }
+
+    #[test]
+    fn the_last_pages_have_the_link_until_they_should_have_flowed() {
+        let next = contender(2, Stage::Moving, 1 << 28, 0);
+        assert_eq!(tokens(&[contender(1, Stage::Switching, 1 << 20, 0), next]), [950, 50]);
+        assert_eq!(tokens(&[contender(1, Stage::Switching, 0, 0), next]), [250, 750]);
+    }
+
+    #[test]
+    fn a_host_starts_one_vm_for_one_that_ends() {
+        let through_an_interface = |number, stage, bytes| {
+            let mut one = contender(number, stage, bytes, 0);
+            one.source = NodeId(1);
+            one.vm.most = BytesPerSec(CAPACITY.0 / 4);
+            one
+        };
+        let order = [
+            through_an_interface(1, Stage::Moving, 1 << 20),
+            through_an_interface(2, Stage::Moving, 1 << 28),
+            through_an_interface(3, Stage::Queued, 1 << 28),
+            contender(4, Stage::Queued, 1 << 28, 0),
+        ];
+        let shares = allocate(CAPACITY, 1, Duration::from_millis(40), &order);
+        let vms: Vec<u8> = shares.iter().map(|share| share.vm.0[0]).collect();
+        assert_eq!(vms, [1, 2, 4], "the second has what the first leaves: {shares:?}");
+        let shares =
+            allocate(CAPACITY, 1, Duration::from_millis(40), &[order[0], order[2], order[2]]);
+        assert_eq!(shares.len(), 2, "{shares:?}");
     }
 
     #[test]
@@ -206,11 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn none_starts_below_its_floor() {
-        let order = [
-            contender(1, Stage::Moving, 1 << 20, 0),
-            contender(2, Stage::Queued, 1 << 28, 40_000_000),
-        ];
-        assert_eq!(tokens(&order), [1000]);
+    fn none_starts_below_the_floor_that_it_will_soon_need() {
+        let dirty = contender(2, Stage::Queued, 1 << 28, 40_000_000);
+        assert_eq!(tokens(&[contender(1, Stage::Moving, 1 << 30, 10_000_000), dirty]), [1000]);
+        let mut half = contender(1, Stage::Moving, 1 << 30, 0);
+        half.vm.most = BytesPerSec(CAPACITY.0 / 2);
+        assert_eq!(tokens(&[half, dirty]), [501], "half of the link is less than its floor");
+        let ending = contender(1, Stage::Moving, 1 << 20, 0);
+        assert_eq!(tokens(&[ending, dirty]), [950, 50], "all of it will be free");
     }
 }

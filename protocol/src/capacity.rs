@@ -75,6 +75,18 @@ pub struct SenderReport {
     pub tokens: u16,
 }
 
+/// What would become of a link with another estimate.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlook<F> {
+    /// Tokens for which there is a use as long as the estimate is what it is.
+    pub divided: u16,
+    /// Whether one of those under way will be over soon after a trial that begins now. A further VM that
+    /// is begun for the trial then takes that one's place, should it bring nothing.
+    pub one_ends: bool,
+    /// How many VMs would be under way if so much could be divided among so many at least.
+    pub under_way: F,
+}
+
 /// Means over the last part of a round: bytes per second, and tokens.
 #[derive(Debug, Clone, Copy, Default, Hash)]
 struct Round {
@@ -202,17 +214,14 @@ impl Capacity {
         value.max(LEAST).min(self.ceiling.unwrap_or(BytesPerSec(u64::MAX / 2000)))
     }
 
-    /// The estimator's step: `arrived` is the sum over all receivers; `under_way` tells how many VMs
-    /// would be under way if so much could be divided among so many at least. `divided`: tokens for
-    /// which there is a use as long as the estimate is what it is. Returns whether the estimate changed.
+    /// The estimator's step: `arrived` is the sum over all receivers. Returns whether the estimate changed.
     pub fn learn(
         &mut self,
         now: Instant,
         round_trip: Duration,
         arrived: BytesPerSec,
         senders: &[SenderReport],
-        divided: u16,
-        under_way: impl Fn(BytesPerSec, u16) -> usize,
+        outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
     ) -> bool {
         let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
         // What a round's first third brings was sent before the last change acted.
@@ -247,7 +256,8 @@ impl Capacity {
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         // Senders that could not use all tokens say nothing of what more there is; but an estimate far
         // below what the link once carried must not stay there because one of them is stuck.
-        let whole = before.tokens.min(round.tokens) * 1000 >= u64::from(divided) * WHOLE_PERMILLE;
+        let whole =
+            before.tokens.min(round.tokens) * 1000 >= u64::from(outlook.divided) * WHOLE_PERMILLE;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
             || whole && round.arrived >= sent && round.is_used_up()
@@ -279,15 +289,16 @@ impl Capacity {
         if followed {
             self.seen = self.seen.max(BytesPerSec(round.arrived));
         }
-        if round.sent == 0 || !(held_back(HeldBack::Link) || held_back(HeldBack::Tokens)) {
+        let pushing = held_back(HeldBack::Link) || held_back(HeldBack::Tokens);
+        if round.sent == 0 || !pushing && !followed {
             self.full_rounds = 0;
             false
         } else if short && (held_back(HeldBack::Link) || queueing) {
             // Tokens changing hands leave a gap in one round, hardly in two.
-            self.found_full(now, round_trip, under_way)
+            self.found_full(now, round_trip, outlook)
         } else {
             self.full_rounds = 0;
-            followed && self.probe(now, round_trip, under_way)
+            followed && self.probe(now, round_trip, pushing, outlook)
         }
     }
 
@@ -304,7 +315,7 @@ impl Capacity {
         &mut self,
         now: Instant,
         round_trip: Duration,
-        under_way: impl Fn(BytesPerSec, u16) -> usize,
+        outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
     ) -> bool {
         self.full_rounds = self.full_rounds.saturating_add(1);
         let overshot = self.step_permille > FIRST_STEP_PERMILLE * 2;
@@ -325,7 +336,7 @@ impl Capacity {
         }
         if best < self.value.permille(SAME_PERMILLE) {
             self.width.forget();
-        } else if let Some(vms) = self.one_more(now, under_way) {
+        } else if let Some(vms) = self.one_more(now, outlook) {
             let tried = self.width.begin(now, round_trip, best, best.0, vms);
             return self.set(tried);
         }
@@ -333,19 +344,27 @@ impl Capacity {
     }
 
     /// How many VMs at a time to try on a link that is full for several, if there is one more.
-    fn one_more(&self, now: Instant, under_way: impl Fn(BytesPerSec, u16) -> usize) -> Option<u16> {
+    fn one_more(
+        &self,
+        now: Instant,
+        outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
+    ) -> Option<u16> {
+        let under_way = &outlook.under_way;
         let vms = under_way(self.usable(), self.width.vms());
-        let more = u16::try_from(vms + 1).ok().filter(|_| vms > 1 && self.width.may_try(now))?;
+        let may_try = vms > 1 && self.width.may_try(now, outlook.one_ends);
+        let more = u16::try_from(vms + 1).ok().filter(|_| may_try)?;
         let raised = BytesPerSec(scaled(self.usable().0, more.into(), u64::from(more) - 1));
         (under_way(raised, more) > vms).then_some(more)
     }
 
-    /// Raises the estimate, which has been followed so far.
+    /// Raises the estimate, which has been followed so far. `pushing`: those under way could use more;
+    /// otherwise it is raised only for a further one.
     fn probe(
         &mut self,
         now: Instant,
         round_trip: Duration,
-        under_way: impl Fn(BytesPerSec, u16) -> usize,
+        pushing: bool,
+        outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
     ) -> bool {
         if now < self.probe_from {
             return false;
@@ -353,14 +372,21 @@ impl Capacity {
         if self.wide_probe.take().is_some() {
             self.width.succeeded();
         }
+        let under_way = &outlook.under_way;
         let mut raised = self.value.permille(1000 + self.step_permille);
         let vms = self.width.vms();
         let before = under_way(self.usable(), vms);
         let further =
             |raised: BytesPerSec| under_way(self.divided(raised), vms).saturating_sub(before);
+        if !pushing {
+            raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
+        }
         let wide = further(raised) > 0;
+        if !wide && !pushing {
+            return false;
+        }
         if wide {
-            if !self.width.may_try(now) {
+            if !self.width.may_try(now, outlook.one_ends) {
                 return false;
             }
             raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
@@ -406,8 +432,7 @@ mod tests {
                 Duration::from_millis(40),
                 BytesPerSec(arrived),
                 &[sender],
-                LINK_TOKENS,
-                |_, _| 1,
+                &Outlook { divided: LINK_TOKENS, one_ends: false, under_way: |_, _| 1 },
             );
         }
         from + rounds
@@ -440,8 +465,7 @@ mod tests {
                 Duration::from_millis(40),
                 BytesPerSec(0),
                 &[],
-                LINK_TOKENS,
-                |_, _| 0,
+                &Outlook { divided: LINK_TOKENS, one_ends: false, under_way: |_, _| 0 },
             );
         }
         assert!(capacity.value().0 > 20_000_000, "{capacity:?}");
@@ -453,21 +477,46 @@ mod tests {
         let (line, nic) = (50_000_000, 52_000_000);
         let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
         let mut beyond = [0_u32; 2];
-        for round in 0..200 {
+        for round in 0..600 {
             let allowed = capacity.usable().0;
             let arrived = allowed.min(line);
             let held_back = if allowed > line { HeldBack::Link } else { HeldBack::Tokens };
             let sent = BytesPerSec(arrived);
             let sender = SenderReport { sent, held_back, tokens: 1000 };
             let now = Instant(round * 700_000_000);
-            let one_more = |divided: BytesPerSec, _| 1 + usize::from(divided.0 > nic);
-            capacity.learn(now, Duration::from_millis(40), sent, &[sender], LINK_TOKENS, one_more);
+            let under_way = |divided: BytesPerSec, _| 1 + usize::from(divided.0 > nic);
+            let outlook = Outlook { divided: LINK_TOKENS, one_ends: true, under_way };
+            capacity.learn(now, Duration::from_millis(40), sent, &[sender], &outlook);
             let wide = capacity.usable().0 > nic;
-            beyond[usize::from(round >= 100)] += u32::from(wide);
+            beyond[usize::from(round >= 300)] += u32::from(wide);
         }
         assert!(beyond[0] > 0, "it is tried");
         assert!(beyond[1] * 2 <= beyond[0], "ever more seldom: {beyond:?}");
         assert!((47_000_000..=55_500_000).contains(&capacity.value().0), "{capacity:?}");
+    }
+
+    #[test]
+    fn streams_that_carry_all_they_can_let_in_a_further_vm_and_raise_nothing_else() {
+        // One VM's streams carry 45 MB/s, which is known; the estimate has come to 50.
+        let sender = SenderReport {
+            sent: BytesPerSec(45_000_000),
+            held_back: HeldBack::Source,
+            tokens: 947,
+        };
+        let learnt = |others_wait: bool| {
+            let mut capacity = Capacity::new(BytesPerSec(50_000_000), None, 50);
+            let under_way =
+                |divided: BytesPerSec, _| 1 + usize::from(others_wait && divided.0 > 50_000_000);
+            let outlook = Outlook { divided: 948, one_ends: false, under_way };
+            for round in 0..5 {
+                let now = Instant(round * 700_000_000);
+                let round_trip = Duration::from_millis(20);
+                capacity.learn(now, round_trip, sender.sent, &[sender], &outlook);
+            }
+            capacity.value().0
+        };
+        assert!(learnt(true) >= 75_000_000, "a second one is let in: {}", learnt(true));
+        assert_eq!(learnt(false), 50_000_000, "nobody would use more");
     }
 
     #[test]

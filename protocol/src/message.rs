@@ -5,6 +5,8 @@
 //! writer, or asks for something that is safe to ask twice.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,8 +50,8 @@ pub struct Addressed {
 pub struct Advice {
     /// The link.
     pub link: LinkId,
-    /// The receiver's VMs that have a share, with their tokens of the whole link, in order.
-    pub shares: Vec<(VmId, u16)>,
+    /// The receiver's VMs that have a share, in order, with their tokens of the whole link now, and soon.
+    pub shares: Vec<(VmId, u16, u16)>,
     /// Its VMs for which room is to be set aside early.
     pub ahead: Vec<VmId>,
     /// The first VM in the whole order that does not move yet, if it is the receiver's.
@@ -215,6 +217,25 @@ pub struct HeadVm {
     pub reach: BytesPerSec,
     /// Where it goes, once that is settled.
     pub to: Option<NodeId>,
+    /// What flows of it, bytes per second, as last measured; zero if nothing does or it is not known.
+    pub rate: BytesPerSec,
+    /// How long it takes, from the order to start until the first bytes flow, in milliseconds.
+    pub setup_ms: u32,
+}
+
+impl HeadVm {
+    /// How it stands `later`, if it goes on as it does.
+    pub fn later(mut self, later: Duration) -> Self {
+        let dirtied = if self.stage == Stage::Moving { self.dirty_rate } else { 0 };
+        let done = BytesPerSec(self.rate.0.saturating_sub(dirtied)).bytes_in(later);
+        self.bytes = self.bytes.saturating_sub(done);
+        self
+    }
+
+    /// How long it takes from the order to start until the first bytes flow.
+    pub fn setup(&self) -> Duration {
+        Duration::from_millis(self.setup_ms.into())
+    }
 }
 
 /// What a node believes of a link's capacity.

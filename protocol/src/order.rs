@@ -52,7 +52,15 @@ impl Contender {
         precopy_time(self.vm.bytes, self.best_rate(capacity).0, self.vm.dirty_rate)
     }
 
-    fn waits(&self) -> bool {
+    /// Whether it is under way and will be over once a trial that takes so long has been judged, and not
+    /// much later. `capacity` counts where it is not known how fast it flows.
+    pub(crate) fn ends_after_trial(&self, capacity: BytesPerSec, trial: Duration) -> bool {
+        let rate = if self.vm.rate.0 > 0 { self.vm.rate } else { capacity };
+        let left = precopy_time(self.vm.bytes, rate.0, self.vm.dirty_rate);
+        self.vm.stage == Stage::Moving && left >= trial && left <= trial * 2
+    }
+
+    pub(crate) fn waits(&self) -> bool {
         matches!(self.vm.stage, Stage::Queued | Stage::Reserved)
     }
 
@@ -156,6 +164,8 @@ mod tests {
                 most: BytesPerSec(0),
                 reach: BytesPerSec(0),
                 to: None,
+                rate: BytesPerSec(0),
+                setup_ms: 0,
             },
             source_bytes: CAPACITY.0 * seconds,
             time_left: left.map(Duration::from_secs),

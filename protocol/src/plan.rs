@@ -230,6 +230,8 @@ impl Node {
                 most: BytesPerSec(0),
                 reach: BytesPerSec(0),
                 to: candidate.to,
+                rate: BytesPerSec(0),
+                setup_ms: 0,
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
             Contender { source: candidate.source, vm: head, source_bytes, time_left }

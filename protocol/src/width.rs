@@ -74,9 +74,12 @@ impl Width {
         self.trial = None;
     }
 
-    /// Whether a failure is long enough ago for another trial.
-    pub(crate) fn may_try(&self, now: Instant) -> bool {
-        now >= self.not_before
+    /// Whether a failure is long enough ago for another trial. After a failure it also waits until one
+    /// of those under way will end soon, for as long again at most: should the trial bring nothing,
+    /// the VM that is begun for it is under way alone all the sooner.
+    pub(crate) fn may_try(&self, now: Instant, one_ends: bool) -> bool {
+        let failed = self.pause > PAUSE;
+        now >= self.not_before && (one_ends || !failed || now >= self.not_before + self.pause)
     }
 
     /// Whether a trial is under way.
@@ -150,7 +153,7 @@ mod tests {
     fn one_more_stays_if_it_is_worth_it() {
         let (width, verdict) = tried(36_000_000);
         assert_eq!((verdict, width.vms()), (Some(Verdict::Wider), 4));
-        assert!(width.may_try(Instant(0) + TRIAL));
+        assert!(width.may_try(Instant(0) + TRIAL, false));
     }
 
     #[test]
@@ -158,7 +161,9 @@ mod tests {
         let (width, verdict) = tried(33_000_000);
         assert_eq!(verdict, Some(Verdict::Back(BytesPerSec(36_000_000))));
         assert_eq!(width.vms(), 1);
-        assert!(!width.may_try(Instant(0) + TRIAL + PAUSE / 2));
-        assert!(width.may_try(Instant(0) + TRIAL + PAUSE));
+        assert!(!width.may_try(Instant(0) + TRIAL + PAUSE / 2, true));
+        assert!(width.may_try(Instant(0) + TRIAL + PAUSE, true));
+        assert!(!width.may_try(Instant(0) + TRIAL + PAUSE, false), "it waits for one to end");
+        assert!(width.may_try(Instant(0) + TRIAL + PAUSE * 3, false), "but not for ever");
     }
 }

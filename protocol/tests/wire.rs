@@ -62,6 +62,8 @@ fn heartbeat() -> Heartbeat {
                 most: BytesPerSec(0),
                 reach: BytesPerSec(0),
                 to: Some(NodeId(4)),
+                rate: BytesPerSec(5000),
+                setup_ms: 320,
             }],
         },
         tables: vec![Table {

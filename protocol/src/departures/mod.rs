@@ -121,6 +121,12 @@ pub struct Departure {
     /// Bytes that the guest is likely to have rewritten in this pass, where the hypervisor does not count
     /// them.
     pub(crate) rewritten: u64,
+    /// What flowed between the last two words of its progress, bytes per second; zero while unknown.
+    pub(crate) rate: BytesPerSec,
+    /// When the last word of its progress came.
+    pub(crate) progressed_at: Instant,
+    /// When its first bytes flowed, once that is known.
+    pub(crate) flows_since: Option<Instant>,
 }
 
 /// Bytes that a guest has rewritten after some time: at its rate, and no more than there is to rewrite.
@@ -176,6 +182,17 @@ impl Departure {
         if progress.pass != self.progress.pass {
             self.pass_began = now;
         }
+        let (before, since) = (self.progress.sent, now.since(self.progressed_at));
+        if before > 0 && !since.is_zero() {
+            self.rate = BytesPerSec::measured(progress.sent.saturating_sub(before), since);
+            if self.rate.0 > 0 && self.flows_since.is_none() {
+                // The first bytes flowed before they were first told of.
+                let told = self.progressed_at.since(self.began_at);
+                let unnoticed = self.rate.time_for(before).min(told);
+                self.flows_since = Some(self.began_at + (told - unnoticed));
+            }
+        }
+        self.progressed_at = now;
         self.progress = progress;
         self.rewritten = match progress.rewritten_counted {
             true => 0,
@@ -183,7 +200,12 @@ impl Departure {
         };
     }
 
-    /// Bytes still to be sent.
+    /// From the order to start until the first bytes flowed, once that is known.
+    pub(crate) fn setup(&self) -> Option<Duration> {
+        self.flows_since.map(|first| first.since(self.began_at))
+    }
+
+    /// Bytes still to be sent, as last told.
     pub fn remaining(&self) -> u64 {
         match self.phase {
             Phase::Moving if self.progress.sent > 0 => {

@@ -14,6 +14,7 @@ use crate::{
     output::{Escalation, NoticeKind, Output},
     planted::Bug,
     time::{Instant, milliseconds},
+    units::BytesPerSec,
     vm::Copy,
     wire,
 };
@@ -594,5 +595,8 @@ pub(crate) fn restored(
         began_at: now,
         pass_began: now,
         rewritten: 0,
+        rate: BytesPerSec(0),
+        progressed_at: now,
+        flows_since: None,
     }
 }

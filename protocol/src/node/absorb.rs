@@ -58,7 +58,11 @@ impl Node {
             Input::Looked { vm, copy, outgoing } => self.looked(now, vm, copy, outgoing, fx),
             Input::Departure(id, event) => {
                 if let Some(departure) = self.departures.by_id(id) {
+                    let known = departure.setup().is_some();
                     let ended = departure.happened(now, event, fx);
+                    if let Some(setup) = departure.setup().filter(|_| !known) {
+                        self.setup = Some(self.setup.map_or(setup, |mean| (mean * 3 + setup) / 4));
+                    }
                     self.departure_ended(now, id.vm, ended, fx);
                 }
             }

@@ -37,7 +37,7 @@ pub(crate) struct Advised {
 /// What a lead has to say to one sender, but for the rooms.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Turns {
-    shares: Vec<(VmId, u16)>,
+    shares: Vec<(VmId, u16, u16)>,
     ahead: Vec<VmId>,
     first_waiting: Option<VmId>,
 }
@@ -85,14 +85,14 @@ impl Node {
             let heads = self.heads(now).into_iter().filter(|vm| vm.link == link);
             let own = heads.map(|vm| self.contender(now, self.me, vm, bytes, None));
             let order = common_order(capacity, bytes, own.collect());
-            let next = advice.shares.iter().map(|(vm, _)| *vm).chain(advice.ahead);
+            let next = advice.shares.iter().map(|(vm, ..)| *vm).chain(advice.ahead);
             let known = |vm: &VmId| order.iter().any(|one| one.vm.vm == *vm);
             let needed: Vec<VmId> = next.filter(known).collect();
             self.reserve_all(now, link, &order, &needed, fx);
             for contender in &order {
-                let share = advice.shares.iter().find(|(vm, _)| *vm == contender.vm.vm);
-                let tokens = share.map_or(0, |(_, tokens)| *tokens);
-                self.start(now, contender, tokens, fx);
+                let share = advice.shares.iter().find(|(vm, ..)| *vm == contender.vm.vm);
+                let (tokens, soon) = share.map_or((0, 0), |(_, tokens, soon)| (*tokens, *soon));
+                self.start(now, contender, tokens, soon, fx);
                 self.weigh(contender, tokens, fx);
             }
         }
@@ -113,7 +113,11 @@ impl Node {
         }
         let mut turns: BTreeMap<NodeId, Turns> = BTreeMap::new();
         for share in shares {
-            turns.entry(share.source).or_default().shares.push((share.vm, share.tokens));
+            turns.entry(share.source).or_default().shares.push((
+                share.vm,
+                share.tokens,
+                share.soon,
+            ));
         }
         let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
         for next in to_reserve(order, shares).filter(|one| !has_share(one)) {

@@ -93,6 +93,8 @@ pub struct Node {
     pub(crate) given_away: BTreeMap<VmId, MoveId>,
     given_away_told_at: Instant,
     pub(crate) departures: Departures,
+    /// From the order to start a move here until its first bytes flow, a running mean.
+    setup: Option<Duration>,
     pub(crate) arrivals: Arrivals,
     pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
     pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
@@ -179,6 +181,7 @@ impl Node {
             given_away: BTreeMap::new(),
             given_away_told_at: Instant::default(),
             departures: Departures::default(),
+            setup: None,
             arrivals: Arrivals::default(),
             outcomes: BTreeMap::new(),
             inventories: BTreeMap::new(),

@@ -11,7 +11,7 @@ use crate::{
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
     planted::Bug,
-    time::Instant,
+    time::{Instant, milliseconds},
     units::BytesPerSec,
     vm::{RunState, Vm},
 };
@@ -368,6 +368,7 @@ impl Node {
         let reach: BTreeMap<LinkId, BytesPerSec> =
             self.holders.keys().map(|link| (*link, self.reach(now, *link))).collect();
         let reach = |link| reach.get(&link).copied().unwrap_or(BytesPerSec(0));
+        let setup_ms = self.setup.map_or(0, milliseconds).try_into().unwrap_or(u32::MAX);
         let mut heads: Vec<HeadVm> = self
             .departures
             .all()
@@ -375,7 +376,8 @@ impl Node {
                 let capacity = self.capacities.get(&departure.link)?.usable();
                 let most = self.most_to(departure.to);
                 let reach = reach(departure.link);
-                Some(HeadVm {
+                let told = now.since(departure.progressed_at);
+                let head = HeadVm {
                     vm: departure.id.vm,
                     evacuation: departure.evacuation,
                     link: departure.link,
@@ -387,7 +389,10 @@ impl Node {
                     most,
                     reach,
                     to: Some(departure.to),
-                })
+                    rate: departure.rate,
+                    setup_ms,
+                };
+                Some(head.later(told))
             })
             .collect();
         for (vm, to, link) in self.choices(now) {
@@ -406,6 +411,8 @@ impl Node {
                 most,
                 reach,
                 to: None,
+                rate: BytesPerSec(0),
+                setup_ms,
             });
         }
         heads

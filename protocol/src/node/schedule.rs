@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::Node;
 use crate::{
     allocation::{Share, allocate, under_way},
-    capacity::SenderReport,
+    capacity::{Outlook, SenderReport},
     departures::{Departure, Phase},
     effects::Effects,
     evacuation::State,
@@ -17,10 +17,11 @@ use crate::{
     order::{Contender, common_order},
     output::{NoticeKind, Output},
     planted::Bug,
-    time::Instant,
+    time::{Instant, milliseconds},
     tokens::{HandOn, issuer::Target, slices},
     units::{BytesPerSec, LINK_TOKENS},
     vm::{RunState, Vm},
+    width::trial,
 };
 
 /// VMs in the common order, besides those with shares, for which room is set aside early.
@@ -31,6 +32,11 @@ const KEPT_FOR: Duration = Duration::from_secs(2);
 /// Part of what all streams of a host can carry at most from which on they are the limit, thousandths:
 /// round-trip times are measured a little too long.
 const EXHAUSTED_PERMILLE: u64 = 930;
+/// Time from the order to start until the first bytes flow, as long as nobody has measured it: sockets,
+/// processes and the journal.
+const FIRST_SETUP: Duration = Duration::from_millis(500);
+/// The same in round trips: three for the streams.
+const FIRST_SETUP_ROUND_TRIPS: u32 = 3;
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
 /// Time between two orders to forget what is left of VMs that run elsewhere.
@@ -44,6 +50,16 @@ pub(super) fn to_reserve<'a>(
     let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
     let ahead = order.iter().filter(move |one| !has_share(one)).take(RESERVED_AHEAD);
     order.iter().filter(has_share).chain(ahead)
+}
+
+/// A host that has not moved anything yet takes as long for a start as the slowest that has.
+fn fill_in_setups(round_trip: Duration, order: &mut [Contender]) {
+    let known = order.iter().map(|one| one.vm.setup_ms).max().filter(|slowest| *slowest > 0);
+    let guess = || milliseconds(FIRST_SETUP + round_trip * FIRST_SETUP_ROUND_TRIPS) as u32;
+    let known = known.unwrap_or_else(guess);
+    for one in order.iter_mut().filter(|one| one.vm.setup_ms == 0) {
+        one.vm.setup_ms = known;
+    }
 }
 
 impl Node {
@@ -68,8 +84,10 @@ impl Node {
             let runtime = peer.heartbeat.host.runtime_left_ms.map(Duration::from_millis);
             let runtime = runtime.map(|left| left.saturating_sub(since));
             let heads = peer.heartbeat.queue.head.iter().filter(|vm| wants(vm));
-            all.extend(heads.map(|vm| self.contender(now, source, *vm, bytes, runtime)));
+            let heads = heads.map(|vm| vm.later(since));
+            all.extend(heads.map(|vm| self.contender(now, source, vm, bytes, runtime)));
         }
+        fill_in_setups(self.link_round_trip(now, link), &mut all);
         common_order(capacity, remaining, all)
     }
 
@@ -129,15 +147,15 @@ impl Node {
         for link in links {
             let order = self.order(now, link);
             let shares = self.shares(now, link, &order);
-            let share_of: BTreeMap<VmId, u16> =
-                shares.iter().map(|share| (share.vm, share.tokens)).collect();
+            let share_of: BTreeMap<VmId, (u16, u16)> =
+                shares.iter().map(|share| (share.vm, (share.tokens, share.soon))).collect();
             let me = self.me;
             let needed = to_reserve(&order, &shares).filter(|one| one.source == me);
             let needed: Vec<VmId> = needed.map(|one| one.vm.vm).collect();
             self.reserve_all(now, link, &order, &needed, fx);
             for contender in order.iter().filter(|one| one.source == me) {
-                let tokens = share_of.get(&contender.vm.vm).copied().unwrap_or(0);
-                self.start(now, contender, tokens, fx);
+                let (tokens, soon) = share_of.get(&contender.vm.vm).copied().unwrap_or_default();
+                self.start(now, contender, tokens, soon, fx);
                 self.weigh(contender, tokens, fx);
             }
         }
@@ -229,6 +247,9 @@ impl Node {
             began_at: now,
             pass_began: now,
             rewritten: 0,
+            rate: BytesPerSec(0),
+            progressed_at: now,
+            flows_since: None,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -239,11 +260,13 @@ impl Node {
         self.departures.insert(departure);
     }
 
+    /// Begins a move that has its share: `tokens` now, and `soon` so many.
     pub(super) fn start(
         &mut self,
         now: Instant,
         contender: &Contender,
         tokens: u16,
+        soon: u16,
         fx: &mut Effects,
     ) {
         let Some(departure) = self.departures.get(contender.vm.vm) else { return };
@@ -252,9 +275,12 @@ impl Node {
         }
         let (link, evacuation) = (departure.link, departure.evacuation);
         let usable = self.usable_tokens(now, link);
+        let expected = usable.saturating_add(soon.saturating_sub(tokens));
         let rate = self.capacities.get(&link).map_or(BytesPerSec(0), |one| one.usable());
         let enough = departure.offline()
-            || (tokens > 0 && usable > 0 && rate.share(usable) >= contender.vm.floor.permille(900));
+            || (tokens > 0
+                && usable > 0
+                && rate.share(expected) >= contender.vm.floor.permille(900));
         let Some(known) = self.evacuations.get(evacuation).filter(|_| enough) else { return };
         let start_ms = crate::time::milliseconds(known.age(now));
         if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
@@ -412,13 +438,16 @@ impl Node {
             });
             let under_way = |divided, width| under_way(divided, width, round_trip, &order);
             let divided = self.divided_tokens(now, link, &order, under_way);
+            let usable = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+            let one_ends = order.iter().any(|one| one.ends_after_trial(usable, trial(round_trip)));
+            let outlook = Outlook { divided, one_ends, under_way };
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
             let arrived = BytesPerSec(arrived);
             if !complete {
                 // Somebody who used the link is silent, perhaps because it is cut: what the others
                 // say is not the whole, and says nothing of what the link can carry.
                 capacity.start_round(now, round_trip);
-            } else if capacity.learn(now, round_trip, arrived, &senders, divided, under_way) {
+            } else if capacity.learn(now, round_trip, arrived, &senders, &outlook) {
                 let name = self.directory.link(link).map_or("", |entry| entry.name.as_str());
                 let estimate = capacity.value().0 / 125_000;
                 fx.notice(

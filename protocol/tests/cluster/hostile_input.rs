@@ -213,6 +213,8 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 most: BytesPerSec(number()),
                 reach: BytesPerSec(number()),
                 to: Some(world.hosts[to].id),
+                rate: BytesPerSec(number()),
+                setup_ms: number() as u32,
             });
             Message::Heartbeat(Heartbeat {
                 incarnation: life,
