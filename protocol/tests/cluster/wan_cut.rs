@@ -58,7 +58,7 @@ fn hosts_that_come_back_one_after_the_other_lose_no_move() {
         let failed = world.notices(NoticeKind::Failed);
         // Neither was a move: room that was asked for in vain, and a VM that had not begun.
         let others = ["does not answer", "cannot go now"];
-        let is_move = |notice: &&Notice| !others.iter().any(|other| notice.text.contains(other));
+        let is_move = |notice: &&&Notice| !others.iter().any(|other| notice.text.contains(other));
         let given_up: Vec<_> = failed.iter().filter(is_move).collect();
         assert!(given_up.is_empty(), "{given_up:#?}");
     }
