@@ -260,7 +260,7 @@ impl Capacity {
             before.tokens.min(round.tokens) * 1000 >= u64::from(outlook.divided) * WHOLE_PERMILLE;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
-            || whole && round.arrived >= sent && round.is_used_up()
+            || whole && round.arrived >= sent.max(scaled(allowed, 800, 1000)) && round.is_used_up()
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);

@@ -477,7 +477,7 @@ impl Node {
 
     /// Round-trip time over a link, as the carrier or heartbeats measured it.
     pub(crate) fn link_round_trip(&self, now: Instant, link: LinkId) -> Duration {
-        let measured = self.samples.get(&link).and_then(|sample| sample.round_trip);
+        let measured = self.samples.get(now, link).and_then(|sample| sample.round_trip);
         let far = self.directory.link(link).map(|entry| (entry.from, &entry.to));
         let heard = self
             .membership
