@@ -179,7 +179,7 @@ impl Node {
     ) {
         for vm in needed {
             if self.departures.get(*vm).is_none() {
-                self.make_room(now, order, needed, fx);
+                self.make_room(now, link, order, needed, fx);
                 self.reserve(now, *vm, link, fx);
             }
         }
@@ -192,17 +192,30 @@ impl Node {
 
     /// Gives up the reservation furthest down the order for a VM that needs one now: the order changes
     /// with the estimate of the link, and what was reserved first may not be next any more. `needed`:
-    /// all that need one.
-    fn make_room(&mut self, now: Instant, order: &[Contender], needed: &[VmId], fx: &mut Effects) {
+    /// all that need one. A link of which nothing is open here gets one from a link of which several are.
+    fn make_room(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        order: &[Contender],
+        needed: &[VmId],
+        fx: &mut Effects,
+    ) {
         if self.departures_open() < self.config.departures_at_once {
             return;
         }
+        let given_up =
+            |departure: &Departure| !departure.begun() && now.since(departure.began_at) >= KEPT_FOR;
         let mut others = order.iter().rev().map(|contender| contender.vm.vm);
-        let last = others.find(|vm| {
-            let given_up = |departure: &Departure| {
-                !departure.begun() && now.since(departure.began_at) >= KEPT_FOR
+        let last = others
+            .find(|vm| !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
+        let last = last.or_else(|| {
+            let open = |by: LinkId| {
+                self.departures.all().filter(|one| one.link == by && one.stage().is_some()).count()
             };
-            !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up)
+            let spare = |one: &&Departure| one.link != link && given_up(one) && open(one.link) > 1;
+            let spare = self.departures.all().filter(|_| open(link) == 0).filter(spare);
+            spare.max_by_key(|one| one.began_at).map(|one| one.id.vm)
         });
         let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
         if departure.phase == Phase::Reserved {
