@@ -127,8 +127,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// What this host really has of a VM, now.
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError>;
 
-    /// VMs with an outgoing migration under way (found again after a restart of the daemon).
-    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError>;
+    /// Whether a VM has an outgoing migration under way (found again after a restart of the daemon).
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError>;
 
     /// The sockets that the carrier shall listen on at the source.
     fn source_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel>;

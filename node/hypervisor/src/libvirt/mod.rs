@@ -6,6 +6,11 @@
 //! - *Only a paused, complete copy is resumed*: [`resume`](crate::Hypervisor::resume) refuses what
 //!   is still arriving, and what libvirt itself paused for a switchover.
 //! - *A hung libvirtd costs threads, never the runtime*: see `pool`.
+//! - *A hung QEMU holds up its own VM alone*: whatever waits for a QEMU goes over a connection and a
+//!   pool apart, and of a domain whose QEMU libvirt waits for nothing is asked that waits with it.
+//! - *A definition never takes with it what it does not carry*: [`definition`](crate::Hypervisor::definition)
+//!   is refused for whatever `obstacles` names, and libvirt is not allowed to delete a saved state,
+//!   snapshots or checkpoints with one.
 //!
 //! It never talks to another host: reaching the destination is libvirtd's work, over the sockets
 //! that the carrier listens on, or at the address of a direct migration.
@@ -28,8 +33,10 @@ mod calls;
 mod domain_xml;
 mod events;
 mod link;
+mod list;
 mod migration;
 mod moves;
+mod obstacles;
 mod owner;
 mod pool;
 mod process;
@@ -41,11 +48,10 @@ mod state;
 mod lab;
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, chown},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -57,6 +63,7 @@ use self::{
     calls::{Failure, QUICK, SLOW, refused},
     events::{Part, Subscribers},
     link::{Link, LinkChange},
+    list::{HANGS, HANGS_AFTER, Listed},
     moves::Moves,
     owner::Owner,
     pool::Pool,
@@ -65,7 +72,7 @@ use self::{
 };
 use crate::{
     Channel, Copy, HostCapacity, Hypervisor, HypervisorError, HypervisorEvent, MigrationOrder,
-    Policy, Progress, Vm, VmId,
+    Progress, RunState, Vm, VmId,
 };
 
 const KIND: &str = "libvirt";
@@ -130,11 +137,12 @@ struct Inner {
     config: LibvirtConfig,
     link: Arc<Link>,
     pool: Pool,
+    /// For calls that wait for a QEMU.
+    patient: Pool,
     moves: Moves,
+    listed: Listed,
     subscribers: Subscribers,
     runtime: Handle,
-    /// Complaints about policies that were made already.
-    complaints: Mutex<BTreeSet<(VmId, String)>>,
 }
 
 impl LibvirtHypervisor {
@@ -148,10 +156,11 @@ impl LibvirtHypervisor {
             link: Link::new(config.uri.clone()),
             config,
             pool: Pool::new(),
+            patient: Pool::new(),
             moves: Moves::default(),
+            listed: Listed::default(),
             subscribers: Subscribers::default(),
             runtime: Handle::current(),
-            complaints: Mutex::default(),
         });
         let (events, changes) = (Arc::downgrade(&inner), Arc::downgrade(&inner));
         inner.link.run(
@@ -236,6 +245,23 @@ impl Inner {
         self.call_about(vm, what, deadline, ask).await?.ok_or(HypervisorError::NoSuchVm(vm))
     }
 
+    /// As `ask`, of what needs the VM's QEMU to answer.
+    async fn ask_qemu<T: Send + 'static>(
+        &self,
+        vm: VmId,
+        what: &str,
+        deadline: Duration,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        let ask = |domain: &Domain| {
+            refuse_if_it_hangs(domain)?;
+            ask(domain)
+        };
+        calls::call_apart(&self.link, &self.patient, vm, what, deadline, ask)
+            .await?
+            .ok_or(HypervisorError::NoSuchVm(vm))
+    }
+
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
         let part = self.moves.part(vm);
         let copy =
@@ -243,81 +269,31 @@ impl Inner {
         Ok(copy.await?.unwrap_or(Copy::Absent))
     }
 
-    /// Which end of a migration each VM is on that has one under way.
-    async fn migrating(&self) -> Result<Vec<(VmId, Side)>, HypervisorError> {
-        let active = self.call("list the VMs", QUICK, |connection| {
-            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
-            Ok(domains.iter().filter_map(id_of).collect::<Vec<_>>())
+    /// The end of a migration that a VM is on, if it has one under way.
+    async fn side(&self, vm: VmId) -> Result<Option<Side>, HypervisorError> {
+        let side = self.call_about(vm, "tell a VM's job", QUICK, |domain| {
+            refuse_if_it_hangs(domain)?;
+            Ok(job_side(domain)?)
         });
-        let mut migrating = Vec::new();
-        for vm in active.await? {
-            let side =
-                self.call_about(vm, "tell a VM's job", QUICK, |domain| Ok(job_side(domain)?));
-            if let Some(side) = side.await?.flatten() {
-                migrating.push((vm, side));
-            }
-        }
-        Ok(migrating)
+        Ok(side.await?.flatten())
     }
 
-    /// Whether a domain is neither what remains of one that moved away nor one still arriving.
-    fn is_vm_of_this_host(&self, domain: &Domain) -> bool {
-        let copy = id_of(domain).map(|id| copy_here(domain, self.moves.part(id)));
-        matches!(copy, Some(Ok(copy)) if !matches!(copy, Copy::Incoming | Copy::MovedAway))
-    }
-
-    /// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or
-    /// is no VM of this host. libvirt gives the XML of an arrival only once it is over.
-    fn described(&self, domain: &Domain) -> Option<(Vm, Option<String>)> {
-        let id = id_of(domain)?;
-        if !self.is_vm_of_this_host(domain) {
-            return None;
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
+        match self.side(vm).await {
+            Ok(side) => Ok(side == Some(Side::Source)),
+            Err(error @ HypervisorError::Unreachable { .. }) => Err(error),
+            // libvirt itself waits for the QEMU; but a call that has not returned is not over.
+            Err(_) if self.moves.is_under_way(vm) => Ok(true),
+            Err(error) => Err(error),
         }
-        let name = domain.name().ok()?;
-        let (state, _) = raw::state(domain).ok()?;
-        let info = domain.info().ok()?;
-        let xml = domain.xml_desc(0).ok()?;
-        let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
-            domain_xml::Description { policy: Some(Err(problem)), ..Default::default() }
-        });
-        let (policy, problem) = match description.policy {
-            None => (Policy::default(), None),
-            Some(Ok(policy)) => (policy, None),
-            Some(Err(problem)) => (Policy::default(), Some(problem)),
-        };
-        let local_disk = match self.config.storage {
-            Storage::Shared => 0,
-            Storage::Local => description
-                .disks
-                .iter()
-                .filter_map(|disk| domain.block_info(disk, 0).ok())
-                .map(|disk| disk.capacity)
-                .sum(),
-        };
-        let vm = Vm {
-            id,
-            name,
-            state: state::run_state_of(state),
-            memory: info.max_mem * 1024,
-            processors: info.nr_virt_cpu,
-            local_disk,
-            dirty_rate: None,
-            working_set: None,
-            policy,
-            obstacles: description.obstacles,
-        };
-        Some((vm, problem))
     }
+}
 
-    /// Logs what is wrong with a policy, once.
-    fn complain(&self, vm: VmId, name: &str, problem: String) {
-        let mut complaints = self.complaints.lock().expect("nothing panics while it holds this");
-        if complaints.insert((vm, problem.clone())) {
-            tracing::warn!(
-                "the policy in the metadata of VM {name} ({vm}) is not valid: {problem}; \
-                 the default policy counts for it until that is corrected"
-            );
-        }
+/// Refuses what would wait with libvirt for a QEMU that hangs.
+fn refuse_if_it_hangs(domain: &Domain) -> Result<(), Failure> {
+    match raw::busy(domain)? {
+        Some(time) if time >= HANGS_AFTER => Err(Failure::Refused(HANGS.into())),
+        _ => Ok(()),
     }
 }
 
@@ -365,41 +341,15 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn vms(&self) -> Result<Vec<Vm>, HypervisorError> {
-        let inner = Arc::clone(&self.0);
-        let listed = self.0.call("list the VMs", SLOW, move |connection| {
-            let domains = connection.list_all_domains(0)?;
-            // A VM that vanishes while it is asked is left out.
-            let described: Vec<_> = domains
-                .iter()
-                .filter_map(|domain| Some((domain, inner.described(domain)?)))
-                .collect();
-            // Where a migration ends, libvirt describes its VM only afterwards: it may be gone.
-            Ok(described
-                .into_iter()
-                .filter(|(domain, _)| inner.is_vm_of_this_host(domain))
-                .map(|(_, description)| description)
-                .collect::<Vec<_>>())
-        });
-        let complain = |(vm, problem): (Vm, Option<String>)| {
-            if let Some(problem) = problem {
-                self.0.complain(vm.id, &vm.name, problem);
-            }
-            vm
-        };
-        Ok(listed.await?.into_iter().map(complain).collect())
+        list::vms(&self.0).await
     }
 
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
         self.0.look(vm).await
     }
 
-    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError> {
-        let migrating = self.0.migrating().await?;
-        Ok(migrating
-            .into_iter()
-            .filter(|(_, side)| *side == Side::Source)
-            .map(|(vm, _)| vm)
-            .collect())
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
+        self.0.is_leaving(vm).await
     }
 
     fn source_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel> {
@@ -419,6 +369,7 @@ impl Hypervisor for LibvirtHypervisor {
                 return Err(refused(what, format!("this host has a copy already ({present:?})")));
             }
         }
+        self.0.call_about(vm, what, QUICK, refuse_over_saved_state).await?;
         let channels = channels.to_vec();
         let prepare = move |connection: &Connect| {
             let owner = owner::owner(&connection.capabilities()?).map_err(Failure::Refused)?;
@@ -435,6 +386,7 @@ impl Hypervisor for LibvirtHypervisor {
 
     async fn progress(&self, vm: VmId) -> Result<Option<Progress>, HypervisorError> {
         let progress = self.0.call_about(vm, "tell a migration's progress", QUICK, |domain| {
+            refuse_if_it_hangs(domain)?;
             Ok(match job_side(domain)? {
                 Some(Side::Source) => Some(progress_of(&raw::job(domain)?)),
                 _ => None,
@@ -444,7 +396,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn set_max_downtime(&self, vm: VmId, milliseconds: u64) -> Result<(), HypervisorError> {
-        let set = self.0.ask(vm, "allow a longer pause", QUICK, move |domain| {
+        let set = self.0.ask_qemu(vm, "allow a longer pause", QUICK, move |domain| {
             domain.migrate_set_max_downtime(milliseconds.max(1), 0)?;
             Ok(())
         });
@@ -461,12 +413,12 @@ impl Hypervisor for LibvirtHypervisor {
 
     async fn pause(&self, vm: VmId) -> Result<(), HypervisorError> {
         let pause = |domain: &Domain| Ok(domain.suspend().map(drop)?);
-        self.0.ask(vm, "pause a VM", SLOW, pause).await
+        self.0.ask_qemu(vm, "pause a VM", SLOW, pause).await
     }
 
     async fn abort(&self, vm: VmId) -> Result<(), HypervisorError> {
         let abort = |domain: &Domain| Ok(raw::abort_job(domain)?);
-        self.0.ask(vm, "give a migration up", SLOW, abort).await
+        self.0.ask_qemu(vm, "give a migration up", SLOW, abort).await
     }
 
     async fn resume(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -516,11 +468,16 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError> {
-        let definition = |domain: &Domain| {
+        let storage = self.0.config.storage;
+        let definition = move |domain: &Domain| {
             if domain.is_active()? {
                 return Err(Failure::Refused("it is not shut off".into()));
             }
-            Ok(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?)
+            let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?;
+            let described = domain_xml::describe(&xml).map_err(Failure::Refused)?;
+            // It may have been shut off, saved or given a disk since it was listed.
+            let obstacles = obstacles::obstacles(domain, RunState::ShutOff, &described, storage)?;
+            if obstacles.is_empty() { Ok(xml) } else { Err(Failure::Refused(obstacles.join("; "))) }
         };
         self.0.ask(vm, "give a VM's definition", QUICK, definition).await
     }
@@ -532,10 +489,11 @@ impl Hypervisor for LibvirtHypervisor {
         let define = move |connection: &Connect| {
             // libvirt would take it as the definition from the next start of the live one on.
             let present = id.map(|vm| calls::find(connection, vm)).transpose()?.flatten();
-            if let Some(domain) = present
-                && domain.is_active()?
-            {
-                return Err(Failure::Refused("a live copy is on this host".into()));
+            if let Some(domain) = present {
+                if domain.is_active()? {
+                    return Err(Failure::Refused("a live copy is on this host".into()));
+                }
+                refuse_over_saved_state(&domain)?;
             }
             connection.define_domain_xml(&definition)?;
             Ok(())
@@ -602,12 +560,22 @@ fn progress_of(job: &Job) -> Progress {
     }
 }
 
+/// Removes a definition alone: libvirt refuses it of a domain with a saved state, snapshots or
+/// checkpoints, unless told to delete these, too.
 fn undefine(domain: &Domain) -> Result<(), Failure> {
-    let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-        | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-        | sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
-    Ok(domain.undefine_flags(flags)?)
+    Ok(domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)?)
+}
+
+/// libvirt would start the VM from that state when it is next started here, in place of its own.
+fn refuse_over_saved_state(domain: &Domain) -> Result<(), Failure> {
+    if domain.has_managed_save(0)? {
+        return Err(Failure::Refused(
+            "this host has a saved state of it: remove that (virsh managedsave-remove) if it is of \
+             no use any more"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 fn id_of(domain: &Domain) -> Option<VmId> {

@@ -84,6 +84,11 @@ impl Moves {
         }
     }
 
+    /// Whether the migration is not over, as far as this process knows.
+    pub(super) fn is_under_way(&self, vm: VmId) -> bool {
+        self.tables().outgoing.get(&vm).is_some_and(|outgoing| !outgoing.ended)
+    }
+
     /// Notes that the VM's process is gone; true only the first time in an attempt.
     pub(super) fn gone(&self, vm: VmId, attempt: Attempt) -> bool {
         match self.tables().outgoing.get_mut(&vm) {

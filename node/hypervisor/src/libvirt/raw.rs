@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use virt::{connect::Connect, domain::Domain, error::Error, sys};
+use virt::{
+    connect::Connect,
+    domain::Domain,
+    error::{Error, ErrorNumber},
+    sys,
+};
 
 use crate::VmId;
 
@@ -86,6 +91,33 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     let code = unsafe { sys::virDomainGetState(domain.as_ptr(), &mut state, &mut reason, 0) };
     checked(code)?;
     Ok((state.unsigned_abs(), reason.unsigned_abs()))
+}
+
+/// How long libvirt has been waiting for the domain's QEMU, or a call for libvirt; `None` if nobody
+/// waits. Tells it without waiting itself, of a QEMU that hangs, too.
+pub(super) fn busy(domain: &Domain) -> Result<Option<Duration>, Error> {
+    let mut control =
+        sys::virDomainControlInfo { state: sys::VIR_DOMAIN_CONTROL_OK, details: 0, stateTime: 0 };
+    // SAFETY: the domain pointer is valid as long as `domain` lives, and `control` outlives the
+    // call, which keeps no reference to it.
+    match checked(unsafe { sys::virDomainGetControlInfo(domain.as_ptr(), &mut control, 0) }) {
+        Ok(()) => {}
+        // Nobody waits for a QEMU that is not there.
+        Err(error) if error.code() == ErrorNumber::OperationInvalid.into() => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let waits =
+        matches!(control.state, sys::VIR_DOMAIN_CONTROL_JOB | sys::VIR_DOMAIN_CONTROL_OCCUPIED);
+    Ok(waits.then(|| Duration::from_millis(control.stateTime)))
+}
+
+/// How many checkpoints libvirt knows of the domain.
+pub(super) fn checkpoints(domain: &Domain) -> Result<u32, Error> {
+    // SAFETY: the domain pointer is valid as long as `domain` lives; with a null pointer libvirt
+    // counts only.
+    let number = unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) };
+    checked(number)?;
+    Ok(number.unsigned_abs())
 }
 
 /// Cancels the domain's job.
