@@ -16,13 +16,13 @@ use std::{
 use virt::{connect::Connect, domain::Domain};
 
 use super::{
-    Inner, Storage,
+    Inner, Storage, autostart,
     calls::{self, Failure, QUICK},
     copy_here, domain_xml, id_of,
     obstacles::obstacles,
     raw, state,
 };
-use crate::{Copy, HypervisorError, Policy, Vm, VmId};
+use crate::{Copy, HypervisorError, Policy, RunState, Vm, VmId};
 
 /// How long libvirt may wait for a QEMU until it counts as one that hangs.
 pub(super) const HANGS_AFTER: Duration = Duration::from_secs(3);
@@ -49,10 +49,19 @@ struct Tables {
 enum Found {
     /// What remains of one that moved away, one that still arrives, or one that vanished.
     NoVmOfThisHost,
-    /// With what is wrong with its policy, and its disks.
-    Vm(Box<Vm>, Option<String>, Vec<domain_xml::Disk>),
+    Vm(Box<Described>),
     /// Libvirt waits for its QEMU, and has for so long.
     Busy(Duration),
+}
+
+struct Described {
+    vm: Vm,
+    /// What is wrong with its policy.
+    problem: Option<String>,
+    /// The disks whose sizes are wanted.
+    disks: Vec<domain_xml::Disk>,
+    /// Whether it bears the mark of `autostart`.
+    marked: bool,
 }
 
 /// All VMs of this host.
@@ -89,12 +98,17 @@ async fn listed(
     };
     let hangs = match inner.call("describe a VM", QUICK, find).await {
         Ok(Found::NoVmOfThisHost) => return Ok(None),
-        Ok(Found::Vm(vm, problem, disks)) => {
+        Ok(Found::Vm(described)) => {
+            let Described { vm, problem, disks, marked } = *described;
             if let Some(problem) = problem {
                 inner.listed.complain(id, &vm.name, problem);
             }
+            // What an earlier daemon switched off, or what arrived paused and runs by now.
+            if marked && vm.state == RunState::Running && !inner.moves.part(id).outgoing {
+                inner.runtime.spawn(autostart::give_back(Arc::clone(inner), id));
+            }
             let local_disk = local_disk(inner, id, disks).await;
-            let vm = Vm { local_disk, ..*vm };
+            let vm = Vm { local_disk, ..vm };
             inner.listed.know(vm.clone());
             return Ok(Some(vm));
         }
@@ -142,7 +156,13 @@ fn find(inner: &Inner, id: VmId, domain: &Domain) -> Result<Found, Failure> {
             Storage::Shared => Vec::new(),
             Storage::Local => description.disks.into_iter().filter(|disk| disk.written).collect(),
         };
-        Ok(Found::Vm(Box::new(Vm { policy, obstacles, ..vm }), problem, disks))
+        let vm = Vm { policy, obstacles, ..vm };
+        Ok(Found::Vm(Box::new(Described {
+            vm,
+            problem,
+            disks,
+            marked: autostart::is_marked(&xml),
+        })))
     };
     match found() {
         Err(Failure::Libvirt(error)) if calls::is_absent(&error) => Ok(Found::NoVmOfThisHost),

@@ -16,8 +16,7 @@
 //! that the carrier listens on, or at the address of a direct migration.
 //!
 //! What an operator should know:
-//! - Autostart is switched off at the source before a migration begins, so that a host that boots
-//!   again does not start a second copy. It is not remembered or switched on again.
+//! - Autostart is off while a VM moves: see `autostart`.
 //! - With the carrier, libvirt's own keepalive between the hosts must outlast every outage that
 //!   the carrier bridges: set `keepalive_interval` and `keepalive_count` to e.g. 30 and 10 in
 //!   `qemu.conf` (source) and `libvirtd.conf` (destination). For direct migrations 1 and 3 suit.
@@ -29,6 +28,8 @@
 //! - A direct migration is limited by libvirt in whole MiB per second, rounded down, at least 1;
 //!   the limit does not hold for the switchover.
 
+mod arrivals;
+mod autostart;
 mod calls;
 mod domain_xml;
 mod events;
@@ -60,6 +61,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use virt::{connect::Connect, domain::Domain, error::ErrorNumber, sys};
 
 use self::{
+    arrivals::Arrivals,
     calls::{Failure, QUICK, SLOW, refused},
     events::{Part, Subscribers},
     link::{Link, LinkChange},
@@ -76,6 +78,7 @@ use crate::{
 };
 
 const KIND: &str = "libvirt";
+const DISCARD: &str = "discard a VM's copy";
 /// How much later than this driver libvirt may learn that a process has exited.
 const LIBVIRT_LAG: Duration = Duration::from_secs(5);
 const LIBVIRT_LAG_POLL: Duration = Duration::from_millis(20);
@@ -140,6 +143,7 @@ struct Inner {
     /// For calls that wait for a QEMU.
     patient: Pool,
     moves: Moves,
+    arrivals: Arrivals,
     listed: Listed,
     subscribers: Subscribers,
     runtime: Handle,
@@ -158,6 +162,7 @@ impl LibvirtHypervisor {
             pool: Pool::new(),
             patient: Pool::new(),
             moves: Moves::default(),
+            arrivals: Arrivals::default(),
             listed: Listed::default(),
             subscribers: Subscribers::default(),
             runtime: Handle::current(),
@@ -202,6 +207,9 @@ impl Inner {
                 let part = self.moves.lifecycle(vm, event, detail);
                 if let Some(meaning) = events::meaning(vm, event, detail, part) {
                     self.subscribers.publish(&meaning);
+                }
+                if events::begins_to_arrive(event, detail) {
+                    self.runtime.spawn(arrivals::note_images(Arc::clone(self), vm));
                 }
                 if event == sys::VIR_DOMAIN_EVENT_STOPPED
                     && let Some(attempt) = self.moves.attempt(vm)
@@ -370,6 +378,8 @@ impl Hypervisor for LibvirtHypervisor {
             }
         }
         self.0.call_about(vm, what, QUICK, refuse_over_saved_state).await?;
+        let sockets = migration::bound_by_qemu(channels).map(Path::to_path_buf).collect();
+        let disks_travel = migration::disks_travel(channels);
         let channels = channels.to_vec();
         let prepare = move |connection: &Connect| {
             let owner = owner::owner(&connection.capabilities()?).map_err(Failure::Refused)?;
@@ -377,10 +387,13 @@ impl Hypervisor for LibvirtHypervisor {
                 Failure::Refused(format!("its sockets' directory cannot be made ready: {error}"))
             })
         };
-        self.0.call(what, QUICK, prepare).await
+        self.0.call(what, QUICK, prepare).await?;
+        self.0.arrivals.expect(vm, sockets, disks_travel);
+        Ok(())
     }
 
     async fn begin(&self, order: MigrationOrder) -> Result<(), HypervisorError> {
+        self.0.arrivals.over(order.vm);
         source::begin(Arc::clone(&self.0), order).await
     }
 
@@ -430,7 +443,10 @@ impl Hypervisor for LibvirtHypervisor {
                 Err(Failure::Refused(format!("it is not a paused, complete copy ({other:?})")))
             }
         };
-        self.0.ask(vm, "resume a VM", SLOW, resume).await
+        self.0.ask(vm, "resume a VM", SLOW, resume).await?;
+        self.0.arrivals.over(vm);
+        self.0.runtime.spawn(autostart::give_back(Arc::clone(&self.0), vm));
+        Ok(())
     }
 
     async fn discard(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -447,7 +463,15 @@ impl Hypervisor for LibvirtHypervisor {
             }
             Ok(())
         };
-        self.0.call_about(vm, "discard a VM's copy", SLOW, discard).await.map(drop)
+        self.0.call_about(vm, DISCARD, SLOW, discard).await?;
+        if let Some(arrival) = self.0.arrivals.over(vm) {
+            let clear = move |connection: &Connect| {
+                arrivals::clear(connection, &arrival);
+                Ok(())
+            };
+            self.0.call(DISCARD, SLOW, clear).await?;
+        }
+        Ok(())
     }
 
     async fn forget(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -477,6 +501,7 @@ impl Hypervisor for LibvirtHypervisor {
             let described = domain_xml::describe(&xml).map_err(Failure::Refused)?;
             // It may have been shut off, saved or given a disk since it was listed.
             let obstacles = obstacles::obstacles(domain, RunState::ShutOff, &described, storage)?;
+            let xml = if domain.autostart()? { autostart::marked(&xml) } else { xml };
             if obstacles.is_empty() { Ok(xml) } else { Err(Failure::Refused(obstacles.join("; "))) }
         };
         self.0.ask(vm, "give a VM's definition", QUICK, definition).await

@@ -10,7 +10,7 @@ use std::{
 
 use virt::sys;
 
-use super::events::Part;
+use super::events::{Part, begins_to_arrive};
 use crate::VmId;
 
 /// One attempt to send a VM away.
@@ -123,9 +123,7 @@ impl Moves {
 
     /// Takes a lifecycle event into account; returns the part the host had when it came.
     pub(super) fn lifecycle(&self, vm: VmId, event: u32, detail: u32) -> Part {
-        if (event, detail)
-            == (sys::VIR_DOMAIN_EVENT_STARTED, sys::VIR_DOMAIN_EVENT_STARTED_MIGRATED)
-        {
+        if begins_to_arrive(event, detail) {
             self.arriving(vm);
         }
         let part = self.part(vm);

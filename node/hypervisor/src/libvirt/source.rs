@@ -12,7 +12,7 @@ use tokio::{
 use virt::{domain::Domain, sys};
 
 use super::{
-    Inner,
+    Inner, autostart,
     calls::{Failure, QUICK, SLOW, refused},
     id_of, job_side,
     migration::Call,
@@ -99,9 +99,7 @@ async fn prepare(
         if job_side(domain)?.is_some() {
             return Err(Failure::Refused("a migration of it is under way already".into()));
         }
-        if domain.autostart()? {
-            domain.set_autostart(false)?;
-        }
+        autostart::take(domain)?;
         identify(domain)
     };
     inner.ask(vm, BEGIN, SLOW, prepare).await
@@ -137,6 +135,7 @@ async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, result: Result<(), 
     inner.moves.ended(vm, attempt);
     if let Ok(Copy::Running) = inner.look(vm).await {
         inner.moves.stays(vm, attempt);
+        autostart::give_back(Arc::clone(&inner), vm).await;
     }
     inner.subscribers.publish(&HypervisorEvent::JobEnded(vm, result));
 }

@@ -4,7 +4,9 @@
 //! file system, below the directory in `LIFEBOAT_LAB_DESTINATION`; the guests that they may use up
 //! are named, in order, in `LIFEBOAT_LAB_VMS`.
 
+mod autostart;
 mod hangs;
+mod images;
 mod relay;
 mod stays;
 
@@ -38,18 +40,20 @@ struct Lab {
     source_events: Events,
     destination: Arc<LibvirtHypervisor>,
     destination_events: Events,
+    destination_uri: String,
     source_directory: PathBuf,
     destination_directory: PathBuf,
 }
 
 impl Lab {
     async fn open() -> Self {
-        let root = PathBuf::from(env::var("LIFEBOAT_LAB_DESTINATION").expect("run in the lab"));
+        let root = destination_root();
         let run = root.join("run/libvirt");
         let socket = run.join("libvirt-sock");
         let source = LibvirtHypervisor::connect(LibvirtConfig::default());
+        let destination_uri = format!("qemu+unix:///system?socket={}", socket.display());
         let destination = LibvirtHypervisor::connect(LibvirtConfig {
-            uri: format!("qemu+unix:///system?socket={}", socket.display()),
+            uri: destination_uri.clone(),
             socket,
             run_directory: run.join("qemu"),
             ..LibvirtConfig::default()
@@ -59,6 +63,7 @@ impl Lab {
             source,
             destination_events: destination.events(),
             destination,
+            destination_uri,
             source_directory: "/run/lifeboat".into(),
             destination_directory: root.join("run/lifeboat"),
         };
@@ -137,6 +142,11 @@ impl Lab {
     }
 }
 
+/// The destination's files, as they are seen here.
+fn destination_root() -> PathBuf {
+    PathBuf::from(env::var("LIFEBOAT_LAB_DESTINATION").expect("run in the lab"))
+}
+
 /// The VM at a place in `LIFEBOAT_LAB_VMS`: every test has its own.
 fn guest(place: usize) -> VmId {
     let vms = env::var("LIFEBOAT_LAB_VMS").expect("run in the lab");
@@ -145,8 +155,14 @@ fn guest(place: usize) -> VmId {
 
 /// Does to the source by hand what an owner of a VM would do.
 fn virsh(arguments: &[&str]) {
+    output_of(arguments);
+}
+
+/// What virsh says.
+fn output_of(arguments: &[&str]) -> String {
     let output = Command::new("virsh").arg("-q").args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 async fn next(events: &mut Events) -> HypervisorEvent {
