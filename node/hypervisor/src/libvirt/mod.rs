@@ -39,6 +39,7 @@ mod migration;
 mod moves;
 mod obstacles;
 mod owner;
+mod owner_pause;
 mod pool;
 mod process;
 mod raw;
@@ -207,6 +208,12 @@ impl Inner {
                 let part = self.moves.lifecycle(vm, event, detail);
                 if let Some(meaning) = events::meaning(vm, event, detail, part) {
                     self.subscribers.publish(&meaning);
+                    if matches!(meaning, HypervisorEvent::GuestPaused(_))
+                        && let Some(attempt) = self.moves.not_halted(vm)
+                    {
+                        let look_into = owner_pause::look_into(Arc::clone(self), vm, attempt);
+                        self.runtime.spawn(look_into);
+                    }
                 }
                 if events::begins_to_arrive(event, detail) {
                     self.runtime.spawn(arrivals::note_images(Arc::clone(self), vm));
@@ -284,6 +291,14 @@ impl Inner {
             Ok(job_side(domain)?)
         });
         Ok(side.await?.flatten())
+    }
+
+    /// Whether a VM is shut off because its QEMU ended without being told to.
+    async fn has_crashed(&self, vm: VmId) -> bool {
+        let state =
+            self.call_about(vm, "tell a VM's state", QUICK, |domain| Ok(raw::state(domain)?));
+        let crashed = (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_CRASHED);
+        state.await.is_ok_and(|state| state == Some(crashed))
     }
 
     async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
@@ -425,6 +440,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn pause(&self, vm: VmId) -> Result<(), HypervisorError> {
+        self.0.moves.halts(vm);
         let pause = |domain: &Domain| Ok(domain.suspend().map(drop)?);
         self.0.ask_qemu(vm, "pause a VM", SLOW, pause).await
     }

@@ -50,6 +50,8 @@ pub(super) struct Job {
     pub(super) disk_processed: u64,
     pub(super) disk_remaining: u64,
     pub(super) page_size: u64,
+    /// Bytes per second at which memory is sent, as QEMU last measured it.
+    pub(super) memory_rate: u64,
     /// Pages per second.
     pub(super) dirty_rate: u64,
     pub(super) pass: u64,
@@ -120,6 +122,17 @@ pub(super) fn checkpoints(domain: &Domain) -> Result<u32, Error> {
     Ok(number.unsigned_abs())
 }
 
+/// The longest pause that the domain's switchover may take, in milliseconds.
+pub(super) fn max_downtime(domain: &Domain) -> Result<u64, Error> {
+    let mut milliseconds = 0;
+    // SAFETY: the domain pointer is valid as long as `domain` lives, and the number outlives the
+    // call, which keeps no reference to it.
+    let code =
+        unsafe { sys::virDomainMigrateGetMaxDowntime(domain.as_ptr(), &mut milliseconds, 0) };
+    checked(code)?;
+    Ok(milliseconds)
+}
+
 /// Cancels the domain's job.
 pub(super) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain pointer is valid as long as `domain` lives.
@@ -155,6 +168,7 @@ pub(super) fn job(domain: &Domain) -> Result<Job, Error> {
         disk_processed: number(sys::VIR_DOMAIN_JOB_DISK_PROCESSED),
         disk_remaining: number(sys::VIR_DOMAIN_JOB_DISK_REMAINING),
         page_size: number(sys::VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE),
+        memory_rate: number(sys::VIR_DOMAIN_JOB_MEMORY_BPS),
         dirty_rate: number(sys::VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE),
         pass: number(sys::VIR_DOMAIN_JOB_MEMORY_ITERATION),
         downtime_ms: values.unsigned(sys::VIR_DOMAIN_JOB_DOWNTIME),

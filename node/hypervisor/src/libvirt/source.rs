@@ -17,6 +17,7 @@ use super::{
     id_of, job_side,
     migration::Call,
     moves::Attempt,
+    owner_pause,
     process::Process,
     raw,
     state::{self, Side},
@@ -131,11 +132,22 @@ async fn wait_for_end(inner: Arc<Inner>, vm: VmId, attempt: Attempt, ended: Ende
 }
 
 /// The migration is over: tells so, and forgets it if the guest runs here.
-async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, result: Result<(), String>) {
+async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, mut result: Result<(), String>) {
+    let held = inner.moves.is_held(vm, attempt);
     inner.moves.ended(vm, attempt);
-    if let Ok(Copy::Running) = inner.look(vm).await {
-        inner.moves.stays(vm, attempt);
-        autostart::give_back(Arc::clone(&inner), vm).await;
+    match inner.look(vm).await {
+        Ok(Copy::Running) => {
+            inner.moves.stays(vm, attempt);
+            if held {
+                owner_pause::restore(&inner, vm).await;
+                result = Err(owner_pause::REASON.into());
+            }
+            autostart::give_back(Arc::clone(&inner), vm).await;
+        }
+        Ok(Copy::ShutOff) if inner.has_crashed(vm).await => {
+            result = result.map_err(|reason| format!("its QEMU crashed or was killed: {reason}"));
+        }
+        _ => {}
     }
     inner.subscribers.publish(&HypervisorEvent::JobEnded(vm, result));
 }

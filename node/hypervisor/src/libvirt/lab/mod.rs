@@ -7,6 +7,7 @@
 mod autostart;
 mod hangs;
 mod images;
+mod owner_pause;
 mod relay;
 mod stays;
 
