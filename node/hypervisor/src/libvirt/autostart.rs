@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use virt::{domain::Domain, error::Error, sys};
 
-use super::{Inner, calls::SLOW, job_side, raw, refuse_if_it_hangs};
+use super::{Inner, calls::SLOW, job_side, list::refuse_if_it_hangs, raw};
 use crate::VmId;
 
 const NAMESPACE: &str = "urn:lifeboat:autostart:1";

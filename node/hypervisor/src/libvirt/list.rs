@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use virt::{connect::Connect, domain::Domain};
@@ -20,16 +20,17 @@ use super::{
     calls::{self, Failure, QUICK},
     copy_here, domain_xml, id_of,
     obstacles::obstacles,
-    raw, state,
+    raw::{self, Busy},
+    state,
 };
 use crate::{Copy, HypervisorError, Policy, RunState, Vm, VmId};
 
 /// How long libvirt may wait for a QEMU until it counts as one that hangs.
-pub(super) const HANGS_AFTER: Duration = Duration::from_secs(3);
+const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// How often a busy domain is asked of which nothing is known yet.
 const BUSY_POLL: Duration = Duration::from_millis(50);
 /// Why such a VM stays.
-pub(super) const HANGS: &str =
+const HANGS: &str =
     "its QEMU does not answer libvirt: look whether its storage does, and at its process";
 
 /// What earlier lists told.
@@ -50,8 +51,8 @@ enum Found {
     /// What remains of one that moved away, one that still arrives, or one that vanished.
     NoVmOfThisHost,
     Vm(Box<Described>),
-    /// Libvirt waits for its QEMU, and has for so long.
-    Busy(Duration),
+    /// libvirt is busy with its QEMU.
+    Busy(Busy),
 }
 
 struct Described {
@@ -89,14 +90,17 @@ async fn listed(
     let patience = if known.is_none() { HANGS_AFTER } else { Duration::ZERO };
     let (asking, asked) = (Arc::clone(inner), domain.clone());
     let find = move |_: &Connect| {
+        let started = Instant::now();
         loop {
             match find(&asking, id, &asked)? {
-                Found::Busy(time) if time < patience => thread::sleep(BUSY_POLL),
+                Found::Busy(busy) if !hangs(busy) && started.elapsed() < patience => {
+                    thread::sleep(BUSY_POLL);
+                }
                 found => return Ok(found),
             }
         }
     };
-    let hangs = match inner.call("describe a VM", QUICK, find).await {
+    let hung = match inner.call("describe a VM", QUICK, find).await {
         Ok(Found::NoVmOfThisHost) => return Ok(None),
         Ok(Found::Vm(described)) => {
             let Described { vm, problem, disks, marked } = *described;
@@ -112,7 +116,7 @@ async fn listed(
             inner.listed.know(vm.clone());
             return Ok(Some(vm));
         }
-        Ok(Found::Busy(time)) => time >= HANGS_AFTER,
+        Ok(Found::Busy(busy)) => hangs(busy),
         Err(HypervisorError::Timeout { .. }) => true,
         Err(error) => return Err(error),
     };
@@ -123,7 +127,7 @@ async fn listed(
             Some(known) => Vm { state: now.state, ..known },
             None => now,
         };
-        if hangs {
+        if hung {
             vm.obstacles.push(HANGS.into());
         }
         vm
@@ -135,8 +139,8 @@ fn find(inner: &Inner, id: VmId, domain: &Domain) -> Result<Found, Failure> {
     let storage = inner.config.storage;
     let found = || {
         let Some(vm) = bare(inner, id, domain)? else { return Ok(Found::NoVmOfThisHost) };
-        if let Some(time) = raw::busy(domain)? {
-            return Ok(Found::Busy(time));
+        if let Some(busy) = raw::busy(domain)? {
+            return Ok(Found::Busy(busy));
         }
         let xml = domain.xml_desc(0)?;
         let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
@@ -167,6 +171,19 @@ fn find(inner: &Inner, id: VmId, domain: &Domain) -> Result<Found, Failure> {
     match found() {
         Err(Failure::Libvirt(error)) if calls::is_absent(&error) => Ok(Found::NoVmOfThisHost),
         found => found,
+    }
+}
+
+/// Whether a domain's QEMU hangs.
+fn hangs(busy: Busy) -> bool {
+    matches!(busy, Busy::Occupied(time) if time >= HANGS_AFTER)
+}
+
+/// Refuses what would wait with libvirt for a QEMU that hangs.
+pub(super) fn refuse_if_it_hangs(domain: &Domain) -> Result<(), Failure> {
+    match raw::busy(domain)? {
+        Some(busy) if hangs(busy) => Err(Failure::Refused(HANGS.into())),
+        _ => Ok(()),
     }
 }
 

@@ -50,10 +50,11 @@ mod state;
 mod lab;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, chown},
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -66,7 +67,7 @@ use self::{
     calls::{Failure, QUICK, SLOW, refused},
     events::{Part, Subscribers},
     link::{Link, LinkChange},
-    list::{HANGS, HANGS_AFTER, Listed},
+    list::{Listed, refuse_if_it_hangs},
     moves::Moves,
     owner::Owner,
     pool::Pool,
@@ -144,6 +145,8 @@ struct Inner {
     /// For calls that wait for a QEMU.
     patient: Pool,
     moves: Moves,
+    /// What is being asked of which VM, and not answered yet.
+    questions: Mutex<BTreeSet<(VmId, &'static str)>>,
     arrivals: Arrivals,
     listed: Listed,
     subscribers: Subscribers,
@@ -163,6 +166,7 @@ impl LibvirtHypervisor {
             pool: Pool::new(),
             patient: Pool::new(),
             moves: Moves::default(),
+            questions: Mutex::default(),
             arrivals: Arrivals::default(),
             listed: Listed::default(),
             subscribers: Subscribers::default(),
@@ -186,6 +190,19 @@ impl Drop for LibvirtHypervisor {
 fn with(inner: &Weak<Inner>, act: impl FnOnce(&Arc<Inner>)) {
     if let Some(inner) = inner.upgrade() {
         act(&inner);
+    }
+}
+
+/// Open until it is dropped, on whichever thread that is in the end.
+struct OpenQuestion {
+    inner: Arc<Inner>,
+    vm: VmId,
+    what: &'static str,
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        self.inner.open_questions().remove(&(self.vm, self.what));
     }
 }
 
@@ -284,12 +301,33 @@ impl Inner {
         Ok(copy.await?.unwrap_or(Copy::Absent))
     }
 
-    /// The end of a migration that a VM is on, if it has one under way.
-    async fn side(&self, vm: VmId) -> Result<Option<Side>, HypervisorError> {
-        let side = self.call_about(vm, "tell a VM's job", QUICK, |domain| {
+    /// As `call_about`, but refused while the same question is open: what waits for a QEMU, or a
+    /// job, never piles up behind it.
+    async fn call_once_about<T: Send + 'static>(
+        self: &Arc<Self>,
+        vm: VmId,
+        what: &'static str,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Option<T>, HypervisorError> {
+        if !self.open_questions().insert((vm, what)) {
+            return Err(refused(what, "it has not answered the same question yet"));
+        }
+        let question = OpenQuestion { inner: Arc::clone(self), vm, what };
+        let ask = move |domain: &Domain| {
+            let _question = question;
             refuse_if_it_hangs(domain)?;
-            Ok(job_side(domain)?)
-        });
+            ask(domain)
+        };
+        self.call_about(vm, what, QUICK, ask).await
+    }
+
+    fn open_questions(&self) -> MutexGuard<'_, BTreeSet<(VmId, &'static str)>> {
+        self.questions.lock().expect("nothing panics while it holds this")
+    }
+
+    /// The end of a migration that a VM is on, if it has one under way.
+    async fn side(self: &Arc<Self>, vm: VmId) -> Result<Option<Side>, HypervisorError> {
+        let side = self.call_once_about(vm, "tell a VM's job", |domain| Ok(job_side(domain)?));
         Ok(side.await?.flatten())
     }
 
@@ -301,7 +339,7 @@ impl Inner {
         state.await.is_ok_and(|state| state == Some(crashed))
     }
 
-    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
+    async fn is_leaving(self: &Arc<Self>, vm: VmId) -> Result<bool, HypervisorError> {
         match self.side(vm).await {
             Ok(side) => Ok(side == Some(Side::Source)),
             Err(error @ HypervisorError::Unreachable { .. }) => Err(error),
@@ -309,14 +347,6 @@ impl Inner {
             Err(_) if self.moves.is_under_way(vm) => Ok(true),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// Refuses what would wait with libvirt for a QEMU that hangs.
-fn refuse_if_it_hangs(domain: &Domain) -> Result<(), Failure> {
-    match raw::busy(domain)? {
-        Some(time) if time >= HANGS_AFTER => Err(Failure::Refused(HANGS.into())),
-        _ => Ok(()),
     }
 }
 
@@ -413,8 +443,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn progress(&self, vm: VmId) -> Result<Option<Progress>, HypervisorError> {
-        let progress = self.0.call_about(vm, "tell a migration's progress", QUICK, |domain| {
-            refuse_if_it_hangs(domain)?;
+        let progress = self.0.call_once_about(vm, "tell a migration's progress", |domain| {
             Ok(match job_side(domain)? {
                 Some(Side::Source) => Some(progress_of(&raw::job(domain)?)),
                 _ => None,

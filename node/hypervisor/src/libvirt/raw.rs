@@ -95,9 +95,18 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.unsigned_abs(), reason.unsigned_abs()))
 }
 
-/// How long libvirt has been waiting for the domain's QEMU, or a call for libvirt; `None` if nobody
-/// waits. Tells it without waiting itself, of a QEMU that hangs, too.
-pub(super) fn busy(domain: &Domain) -> Result<Option<Duration>, Error> {
+/// What keeps libvirt from asking a domain's QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// It has been waiting so long for an answer of that QEMU.
+    Occupied(Duration),
+    /// A step of a migration, or of another long job. Whether that is stuck cannot be told.
+    InJob,
+}
+
+/// Whether libvirt is busy with the domain's QEMU. Tells it without waiting itself, of a QEMU that
+/// hangs, too.
+pub(super) fn busy(domain: &Domain) -> Result<Option<Busy>, Error> {
     let mut control =
         sys::virDomainControlInfo { state: sys::VIR_DOMAIN_CONTROL_OK, details: 0, stateTime: 0 };
     // SAFETY: the domain pointer is valid as long as `domain` lives, and `control` outlives the
@@ -108,9 +117,13 @@ pub(super) fn busy(domain: &Domain) -> Result<Option<Duration>, Error> {
         Err(error) if error.code() == ErrorNumber::OperationInvalid.into() => return Ok(None),
         Err(error) => return Err(error),
     }
-    let waits =
-        matches!(control.state, sys::VIR_DOMAIN_CONTROL_JOB | sys::VIR_DOMAIN_CONTROL_OCCUPIED);
-    Ok(waits.then(|| Duration::from_millis(control.stateTime)))
+    Ok(match control.state {
+        sys::VIR_DOMAIN_CONTROL_OCCUPIED => {
+            Some(Busy::Occupied(Duration::from_millis(control.stateTime)))
+        }
+        sys::VIR_DOMAIN_CONTROL_JOB => Some(Busy::InJob),
+        _ => None,
+    })
 }
 
 /// How many checkpoints libvirt knows of the domain.

@@ -113,7 +113,7 @@ fn identify(domain: &Domain) -> Result<(String, bool), Failure> {
 }
 
 /// Waits until the migration shows as a job, or has ended already: then with its result.
-async fn accepted(inner: &Inner, vm: VmId, ended: &mut Ended) -> Option<Result<(), String>> {
+async fn accepted(inner: &Arc<Inner>, vm: VmId, ended: &mut Ended) -> Option<Result<(), String>> {
     loop {
         tokio::select! {
             biased;
