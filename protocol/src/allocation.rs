@@ -15,7 +15,6 @@ use crate::{
     message::Stage,
     order::Contender,
     units::{BytesPerSec, LINK_TOKENS, scaled},
-    vm::precopy_time,
 };
 
 /// Tokens of all, where one VM at a time has the link, with which the next VM is set up while the last
@@ -175,7 +174,7 @@ fn tokens_for(capacity: BytesPerSec, rate: BytesPerSec) -> u16 {
 }
 
 fn finishes_within(lead: Duration, rate: BytesPerSec, contender: &Contender) -> bool {
-    precopy_time(contender.vm.bytes, rate.0, contender.vm.dirty_rate) <= lead
+    contender.vm.takes_at(rate) <= lead
 }
 
 #[cfg(test)]

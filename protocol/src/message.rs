@@ -14,7 +14,7 @@ use crate::{
     ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, VmId},
     tokens::{Acceptance, HandOn, Table},
     units::BytesPerSec,
-    vm::{Copy, Outcome, RunState, Vm},
+    vm::{Copy, Outcome, RunState, Vm, precopy_time},
 };
 
 /// Anything that travels between nodes.
@@ -230,6 +230,11 @@ impl HeadVm {
         let done = BytesPerSec(self.rate.0.saturating_sub(dirtied)).bytes_in(later);
         self.bytes = self.bytes.saturating_sub(done);
         self
+    }
+
+    /// How long the rest of its copying takes at this rate.
+    pub fn takes_at(&self, rate: BytesPerSec) -> Duration {
+        precopy_time(self.bytes, rate.0, self.dirty_rate)
     }
 
     /// How long it takes from the order to start until the first bytes flow.

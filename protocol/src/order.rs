@@ -18,7 +18,6 @@ use crate::{
     ids::{NodeId, VmId},
     message::{HeadVm, Stage},
     units::BytesPerSec,
-    vm::precopy_time,
 };
 
 /// Part of the time that all together still take from which on a VM or a host that would take as long
@@ -49,14 +48,14 @@ impl Contender {
 
     /// How long it takes alone.
     fn alone(&self, capacity: BytesPerSec) -> Duration {
-        precopy_time(self.vm.bytes, self.best_rate(capacity).0, self.vm.dirty_rate)
+        self.vm.takes_at(self.best_rate(capacity))
     }
 
     /// Whether it is under way and will be over once a trial that takes so long has been judged, and not
     /// much later. `capacity` counts where it is not known how fast it flows.
     pub(crate) fn ends_after_trial(&self, capacity: BytesPerSec, trial: Duration) -> bool {
         let rate = if self.vm.rate.0 > 0 { self.vm.rate } else { capacity };
-        let left = precopy_time(self.vm.bytes, rate.0, self.vm.dirty_rate);
+        let left = self.vm.takes_at(rate);
         self.vm.stage == Stage::Moving && left >= trial && left <= trial * 2
     }
 
@@ -97,7 +96,7 @@ pub fn late(capacity: BytesPerSec, all: &[Contender]) -> BTreeSet<VmId> {
         return late;
     }
     waiting.sort_by_key(|one| (Reverse(one.vm.priority), one.time_left, one.vm.vm));
-    let time = |one: &Contender| precopy_time(one.vm.bytes, capacity.0, one.vm.dirty_rate);
+    let time = |one: &Contender| one.vm.takes_at(capacity);
     let mut at: Duration = all.iter().filter(|one| !one.waits()).map(time).sum();
     let mut class: Vec<(Duration, VmId)> = Vec::new();
     let mut priority = None;
@@ -137,7 +136,7 @@ fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: 
     let before = contender.time_left.filter(|_| waits && !late).unwrap_or(Duration::MAX);
     let critical =
         (waits && contender.is_critical(capacity, remaining)).then(|| contender.alone(capacity));
-    let time = precopy_time(vm.bytes, capacity.0, vm.dirty_rate);
+    let time = vm.takes_at(capacity);
     let class = waits.then_some(vm.priority);
     (rank, late, Reverse(class), before, Reverse(critical), time, vm.vm)
 }

@@ -576,7 +576,8 @@ impl Node {
     }
 
     /// A sender with no more need of its tokens hands them to the next in order on its own site, so
-    /// that no round trip is lost.
+    /// that no round trip is lost. What is handed on cannot be had back before the lease ends, so only
+    /// a VM that will use it for so long gets it.
     pub(super) fn hand_on(&mut self, now: Instant, fx: &mut Effects) {
         let links: Vec<LinkId> = self.holders.keys().copied().collect();
         for link in links {
@@ -584,15 +585,22 @@ impl Node {
                 continue;
             }
             let order = self.order(now, link);
-            // Only one that is done: what is handed on cannot be had back before the lease ends.
+            // Only one that is done.
             if order.iter().any(|contender| contender.source == self.me) {
                 continue;
             }
             let shares = self.shares(now, link, &order);
+            let usable = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
+            let lasts = |share: &Share| {
+                let vm = order.iter().find(|one| one.vm.vm == share.vm).map(|one| one.vm);
+                let time = vm.map(|vm| vm.takes_at(usable.share(share.tokens)));
+                time.is_some_and(|time| time >= self.config.lease)
+            };
             // To the first that lacks something: who is about to finish has enough.
             let Some(next) = shares
                 .iter()
                 .find(|share| share.tokens > self.tokens_said(share.source, link))
+                .filter(|share| lasts(share))
                 .map(|share| share.source)
                 .filter(|next| self.directory.site_of(*next) == Some(self.site))
             else {

@@ -45,3 +45,9 @@ fn one_host_alone_keeps_the_link_busy() {
 fn large_vms_keep_the_link_busy() {
     assert!(utilisation(&Setup::new(3, 3), 6, 2048 * MIB) > 900);
 }
+
+/// What is handed on to a VM that is over before the lease ends lies with its host until then.
+#[test]
+fn hosts_that_are_done_one_after_the_other_keep_the_link_busy() {
+    assert!(utilisation(&Setup::new(6, 6), 6, 128 * MIB) > 600);
+}
