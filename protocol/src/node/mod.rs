@@ -12,6 +12,7 @@ mod heartbeat;
 mod news;
 mod queue;
 mod schedule;
+pub(crate) mod shown;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
