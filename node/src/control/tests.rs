@@ -1,6 +1,7 @@
 use std::fs;
+use std::io::{self, BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,4 +151,24 @@ async fn a_group_that_does_not_exist_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let error = ControlServer::bind(&socket_in(&dir), Some("no-such-group")).unwrap_err();
     assert!(error.to_string().contains("groupadd no-such-group"), "{error}");
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_told_so_although_it_has_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, _requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(within(UnixStream::connect(socket_in(&dir))).await.unwrap());
+    }
+    // The request is there before the server looks at who asks.
+    let mut late = StdStream::connect(socket_in(&dir)).unwrap();
+    late.write_all(b"\"status\"\n").unwrap();
+    late.set_read_timeout(Some(DEADLINE)).unwrap();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        io::BufReader::new(late).read_line(&mut line).map(|_| line)
+    });
+    let answer = within(answer).await.unwrap().expect("the refusal is not lost");
+    assert!(answer.contains("64 clients are connected already"), "{answer}");
 }
