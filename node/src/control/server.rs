@@ -238,8 +238,8 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
     }
 }
 
-/// Tells a client that there is no room, and waits until it has gone: a connection that is closed
-/// before its request was read loses what was said on it.
+/// Tells a client that there is no room, and waits until it has gone: one that finds the connection
+/// closed when it asks does not look for what was said.
 async fn refuse(stream: UnixStream) {
     let (mut reader, writer) = stream.into_split();
     let reason = format!("{MAX_CLIENTS} clients are connected already; try again later");

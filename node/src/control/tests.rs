@@ -154,21 +154,26 @@ async fn a_group_that_does_not_exist_is_refused() {
 }
 
 #[tokio::test]
-async fn one_client_too_many_is_told_so_although_it_has_asked() {
+async fn one_client_too_many_can_still_ask_and_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let (_server, _requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
     let mut idle = Vec::new();
     for _ in 0..64 {
         idle.push(within(UnixStream::connect(socket_in(&dir))).await.unwrap());
     }
-    // The request is there before the server looks at who asks.
     let mut late = StdStream::connect(socket_in(&dir)).unwrap();
-    late.write_all(b"\"status\"\n").unwrap();
-    late.set_read_timeout(Some(DEADLINE)).unwrap();
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut line = String::new();
-        io::BufReader::new(late).read_line(&mut line).map(|_| line)
+    let talk = tokio::task::spawn_blocking(move || {
+        late.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut reader = io::BufReader::new(late.try_clone().unwrap());
+        let mut answer = String::new();
+        reader.read_line(&mut answer).unwrap();
+        // It stays open for the request that is still to come.
+        late.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let closed = reader.read_line(&mut String::new());
+        (answer, closed.map_err(|error| error.kind()), late.write_all(b"\"status\"\n"))
     });
-    let answer = within(answer).await.unwrap().expect("the refusal is not lost");
+    let (answer, closed, asked) = within(talk).await.unwrap();
     assert!(answer.contains("64 clients are connected already"), "{answer}");
+    assert_eq!(closed, Err(io::ErrorKind::WouldBlock));
+    asked.expect("it can still ask, and reads why there is no answer");
 }
