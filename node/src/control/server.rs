@@ -243,7 +243,8 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
 async fn refuse(stream: UnixStream) {
     let (mut reader, writer) = stream.into_split();
     let reason = format!("{MAX_CLIENTS} clients are connected already; try again later");
-    if (Client { writer }).write(Reply::Error(reason)).await {
+    let mut client = Client { writer };
+    if client.write(Reply::Error(reason)).await {
         let _ = timeout(REFUSED_WITHIN, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
     }
 }
