@@ -17,8 +17,8 @@ pub enum Request {
     Plan(Terms),
     /// Start an evacuation. Answer: [`Started`].
     Evacuate(Terms),
-    /// End an evacuation; if `id` is not given, all that are active, and with `abort` also those
-    /// that were merely cancelled and have moves under way. Answer: a list of [`Cancelled`].
+    /// End an evacuation; if `id` is not given, all that are active and not done, and with `abort`
+    /// also those that were merely cancelled and have moves under way. Answer: a list of [`Cancelled`].
     Cancel {
         /// Which, as shown in the status.
         id: Option<String>,
@@ -35,7 +35,8 @@ pub enum Request {
         /// Whether to go on.
         follow: bool,
     },
-    /// How an evacuation went so far; the latest one if `id` is not given. Answer: [`Report`].
+    /// How an evacuation went so far; if `id` is not given, the latest one that is active or has moved
+    /// something. Answer: [`Report`].
     Report {
         /// Which, as shown in the status.
         id: Option<String>,
@@ -60,6 +61,8 @@ pub struct Terms {
 pub struct Started {
     /// The evacuation's id.
     pub id: String,
+    /// The earlier one with the same terms that moves the VMs, if one is known here.
+    pub merged_into: Option<String>,
 }
 
 /// Answer to [`Request::Cancel`].
@@ -71,6 +74,10 @@ pub struct Cancelled {
     pub state: String,
     /// Whether it was that before.
     pub was_so: bool,
+    /// Whether everything had left before.
+    pub was_done: bool,
+    /// Active evacuations that go on to move VMs from hosts which it empties, too.
+    pub goes_on: Vec<String>,
 }
 
 /// Answer to [`Request::Status`].
@@ -86,6 +93,10 @@ pub struct Status {
     pub journal_failed: Option<String>,
     /// Whether its carrier answers.
     pub carrier_up: bool,
+    /// Why its carrier could not be started, if it does not answer and that is known.
+    pub carrier_failed: Option<String>,
+    /// VMs of which it is not certain where they run, with what is known of each and what to do.
+    pub uncertain: Vec<VmInfo>,
     /// All listed hosts.
     pub hosts: Vec<HostInfo>,
     /// All links.
@@ -192,22 +203,24 @@ pub struct EvacuationInfo {
     pub merged_into: Option<String>,
     /// How long ago it started.
     pub age_ms: u64,
-    /// What is left until its deadline.
+    /// What is left until its deadline; none once it was ended.
     pub deadline_left_ms: Option<u64>,
     /// Hosts to be emptied.
     pub sources: Vec<String>,
-    /// VMs still to leave; this and the next four say nothing of one that was ended, whose hosts
-    /// may be emptied by another.
+    /// VMs still to leave the hosts that are heard; what is left, stuck, unknown and not heard says
+    /// nothing of one that was ended, whose hosts may be emptied by another.
     pub vms_left: u32,
     /// VMs that cannot leave for now.
     pub vms_stuck: u32,
-    /// VMs whose whereabouts are not certain.
+    /// VMs whose whereabouts are not certain, at sources and destinations.
     pub vms_unknown: u32,
+    /// VMs that had still to leave the silent hosts when these were last heard.
+    pub vms_not_heard: u32,
     /// VMs that have arrived.
     pub vms_arrived: usize,
     /// Bytes still to leave.
     pub bytes_left: u64,
-    /// Source hosts that are not heard and ought to be.
+    /// Source hosts that are not heard, ought to be, and were not heard to be empty before.
     pub silent: Vec<String>,
     /// Source hosts that have no reason to speak to the host that answers: it does not know what is
     /// left there.
@@ -227,7 +240,7 @@ pub struct VmInfo {
     pub name: String,
     /// Where it is.
     pub host: String,
-    /// `running`, `paused` or `shut_off`.
+    /// `running`, `paused`, `shut_off`, `incoming` while it is not all there, or `unknown`.
     pub run_state: String,
     /// `resting`, `queued`, `reserved`, `moving`, `switching`, `committing`, `failed`, `unknown`
     /// or `arriving`.
@@ -253,6 +266,9 @@ pub struct PlanInfo {
     pub hypervisor_down: Vec<String>,
     /// Hosts to be emptied that have not told the host that answers of their VMs.
     pub untold: Vec<String>,
+    /// Hosts to be emptied that have not told the host that answers of their VMs yet, and will within
+    /// seconds.
+    pub not_told_yet: Vec<String>,
     /// Until the last one has left.
     pub total_ms: u64,
     /// Bytes that must cross.
@@ -354,22 +370,23 @@ pub struct Measures {
     pub mean_individual_ms: u64,
     /// Mean time from the start of the evacuation to each VM's arrival.
     pub mean_completion_ms: u64,
-    /// Longest pause of a guest, of those that are known.
-    pub max_downtime_ms: u64,
-    /// Mean pause of a guest, of those that are known.
-    pub mean_downtime_ms: u64,
+    /// Longest pause of a guest, of those that are known; `None` if none is.
+    pub max_downtime_ms: Option<u64>,
+    /// Mean pause of a guest, of those that are known; `None` if none is.
+    pub mean_downtime_ms: Option<u64>,
     /// Bytes that had to be sent once, of the VMs of which it is known what was sent.
     pub bytes_needed: u64,
-    /// Bytes put on the wire for these.
-    pub bytes_sent: u64,
+    /// Bytes put on the wire for these; `None` if it is known of none.
+    pub bytes_sent: Option<u64>,
     /// VMs of which that is not known.
     pub vms_not_counted: u64,
     /// Capacity that the bounds rest on.
     pub capacity_bytes_per_sec: u64,
     /// Where that figure is from: `estimate` or `configured`.
     pub capacity_from: String,
-    /// Bytes sent against what the link could have carried in the total time, thousandths.
-    pub link_use_permille: u64,
+    /// Bytes sent against what the link could have carried in the total time, thousandths; `None`
+    /// unless it is known of all VMs what was sent.
+    pub link_use_permille: Option<u64>,
     /// Lower limit of the total time.
     pub bound_total_ms: u64,
     /// Lower limit of the mean individual time.

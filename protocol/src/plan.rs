@@ -49,6 +49,8 @@ pub struct Plan {
     /// Hosts to be emptied that have not told this node of their VMs: in a large cluster none tells
     /// another.
     pub untold: Vec<String>,
+    /// Hosts to be emptied that have not told this node of their VMs yet, and will within seconds.
+    pub not_told_yet: Vec<String>,
     /// Hosts to be emptied whose hypervisor does not answer: what is planned of them may be old.
     pub hypervisor_down: Vec<String>,
     /// Milliseconds until the last one has left.
@@ -104,7 +106,9 @@ impl Node {
             if !up {
                 plan.hypervisor_down.push(entry.name.clone());
             } else if !self.knows_vms_of(source) {
-                plan.untold.push(entry.name.clone());
+                let untold =
+                    if self.is_large() { &mut plan.untold } else { &mut plan.not_told_yet };
+                untold.push(entry.name.clone());
             }
             for one in self.inventory_of(now, source) {
                 if one.state == VmState::Arriving {

@@ -1,14 +1,18 @@
 //! What a node knows, for people, metrics and checkers. Read-only.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 use core::time::Duration;
 
 use crate::{
     evacuation::State,
-    ids::{EvacuationId, LinkId, NodeId},
+    ids::{EvacuationId, LinkId, NodeId, VmId},
     membership::Liveness,
-    message::{HeldBack, HostReport, InventoryVm, QueueReport, Stage},
-    node::Node,
+    message::{HeldBack, HostReport, InventoryVm, QueueReport, Stage, VmState},
+    node::{Node, shown::is_overtaken},
     time::Instant,
     units::BytesPerSec,
     vm::Outcome,
@@ -85,19 +89,22 @@ pub struct EvacuationView {
     pub vms_left: u32,
     /// VMs that cannot leave for now.
     pub stuck: u32,
-    /// VMs whose whereabouts are not certain.
+    /// VMs whose whereabouts are not certain, at sources and destinations.
     pub unknown: u32,
     /// Bytes still to leave.
     pub bytes_left: u64,
     /// VMs that have arrived.
     pub arrived: usize,
-    /// Source hosts that are not heard and ought to be.
+    /// Source hosts that are not heard, ought to be, and were not heard to be empty before.
     pub silent: Vec<String>,
+    /// VMs that had still to leave these when they were last heard.
+    pub not_heard: u32,
     /// Source hosts that have no reason to speak to this node: what is left there is not known here.
     pub distant: Vec<String>,
     /// Source hosts whose hypervisor does not answer, so that their VMs are not known.
     pub hypervisor_down: Vec<String>,
-    /// Whether every host that is heard has nothing left to move.
+    /// Whether every host that is to be emptied is, and every VM is known to be somewhere. A host that
+    /// was heard to be empty may go dark after that.
     pub done: bool,
     /// When it ends at the present rate, from now.
     pub remaining: Option<Duration>,
@@ -108,6 +115,8 @@ pub struct EvacuationView {
 pub struct VmView {
     /// Where it is.
     pub host: String,
+    /// Whether that host is heard, so that what it said is not old.
+    pub heard: bool,
     /// The VM.
     pub vm: InventoryVm,
 }
@@ -299,6 +308,7 @@ impl Node {
             bytes_left: 0,
             arrived: self.outcomes.keys().filter(|(id, _)| *id == mover).count(),
             silent: Vec::new(),
+            not_heard: 0,
             distant: Vec::new(),
             hypervisor_down: Vec::new(),
             done: false,
@@ -322,16 +332,21 @@ impl Node {
                 }
                 view.vms_left = view.vms_left.saturating_add(node.queue.vms);
                 view.stuck = view.stuck.saturating_add(node.queue.stuck);
-                view.unknown = view.unknown.saturating_add(node.queue.unknown);
                 view.bytes_left = view.bytes_left.saturating_add(node.queue.bytes);
             } else if node.distant {
                 view.distant.push(node.name);
+            } else if self.was_emptied(&node, mover) {
+                heard = true;
             } else {
+                let left = node.queue.vms.saturating_add(node.queue.stuck);
+                view.not_heard = view.not_heard.saturating_add(left);
                 view.silent.push(node.name);
             }
         }
-        view.done =
-            heard && view.vms_left == 0 && view.stuck == 0 && view.hypervisor_down.is_empty();
+        view.unknown = self.uncertain(now, record);
+        view.done = heard
+            && (view.vms_left, view.stuck, view.unknown) == (0, 0, 0)
+            && [&view.silent, &view.distant, &view.hypervisor_down].iter().all(|it| it.is_empty());
         let links = self.links_view(now);
         let rate = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
         if rate > 0 && view.bytes_left > 0 {
@@ -340,20 +355,82 @@ impl Node {
         view
     }
 
+    /// Whether a host that is not heard any more had nothing left when it was. In a large cluster it
+    /// tells that to some alone.
+    fn was_emptied(&self, node: &NodeView, evacuation: EvacuationId) -> bool {
+        !self.is_large()
+            && self.knows(node.id, evacuation)
+            && node.host.is_some_and(|host| host.hypervisor_up)
+            && (node.queue.vms, node.queue.stuck) == (0, 0)
+    }
+
+    /// VMs of an evacuation of which it is not certain where they are: at the hosts that it empties,
+    /// and on their way into those that take them.
+    fn uncertain(&self, now: Instant, record: &crate::evacuation::Record) -> u32 {
+        let mut uncertain: BTreeSet<VmId> = BTreeSet::new();
+        let mut untold = 0_u32;
+        for (node, entry) in self.directory.nodes() {
+            let covered = record.covers(node, entry.site);
+            if !self.is_heard(now, node) || !(covered || record.to.contains(&entry.site)) {
+                continue;
+            }
+            if !self.knows_vms_of(node) {
+                let queue = self.membership.peer(node).map(|peer| peer.heartbeat.queue.unknown);
+                untold = untold.saturating_add(queue.unwrap_or(0));
+                continue;
+            }
+            let unknown = self.inventory_of(now, node).into_iter();
+            let unknown = unknown.filter(|one| one.state == VmState::Unknown).map(|one| one.vm.id);
+            uncertain.extend(unknown.filter(|vm| covered || self.may_be_of(now, record, *vm)));
+        }
+        untold.saturating_add(uncertain.len().try_into().unwrap_or(u32::MAX))
+    }
+
+    /// Whether a VM that comes to a destination may be one that an evacuation moves: a host that it
+    /// empties had it, or nobody here knows who did.
+    fn may_be_of(&self, now: Instant, record: &crate::evacuation::Record, vm: VmId) -> bool {
+        let mut known = false;
+        for (node, entry) in self.directory.nodes() {
+            let arrives = record.to.contains(&entry.site);
+            if arrives || !self.inventory_of(now, node).iter().any(|one| one.vm.id == vm) {
+                continue;
+            }
+            if record.covers(node, entry.site) {
+                return true;
+            }
+            known = true;
+        }
+        !known
+    }
+
+    fn is_heard(&self, now: Instant, node: NodeId) -> bool {
+        node == self.me || self.membership.is_up(now, node)
+    }
+
     fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
         self.heard_of.get(&node).is_some_and(|heard_of| heard_of.contains(&evacuation))
     }
 
-    /// All VMs of all hosts, as last heard.
+    /// All VMs of all hosts, as last heard, without what a silent host said of a VM that others have
+    /// told more of since.
     pub fn vms_view(&self, now: Instant) -> Vec<VmView> {
-        self.directory
-            .nodes()
-            .flat_map(|(node, entry)| {
-                self.inventory_of(now, node)
-                    .into_iter()
-                    .map(|vm| VmView { host: entry.name.clone(), vm })
-            })
-            .collect()
+        let mut all: Vec<VmView> = Vec::new();
+        for (node, entry) in self.directory.nodes() {
+            let heard = self.is_heard(now, node);
+            let listed = self.inventory_of(now, node).into_iter();
+            all.extend(listed.map(|vm| VmView { host: entry.name.clone(), heard, vm }));
+        }
+        let told = all.iter().filter(|one| one.heard).map(|one| (one.vm.vm.id, one.vm.state));
+        let told: BTreeMap<VmId, Vec<VmState>> =
+            told.fold(BTreeMap::new(), |mut all, (vm, state)| {
+                all.entry(vm).or_insert_with(Vec::new).push(state);
+                all
+            });
+        all.retain(|one| {
+            let told = told.get(&one.vm.vm.id).map_or(&[][..], Vec::as_slice);
+            one.heard || !is_overtaken(one.vm.state, told)
+        });
+        all
     }
 
     /// Completed moves of an evacuation (or of the one that it is merged into), by end.

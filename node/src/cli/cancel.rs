@@ -8,6 +8,7 @@ use super::args::CancelArgs;
 use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{ask, can_ask, print, print_json, remark};
+use super::vms;
 use crate::api::{Cancelled, Request, Status, VmInfo};
 
 /// How long VMs may take to run once their source is declared dead.
@@ -33,19 +34,34 @@ async fn cancel(daemon: &Daemon, args: &CancelArgs) -> Result<(), Failure> {
 }
 
 fn what_it_is_now(one: &Cancelled) -> String {
-    let Cancelled { id, state, was_so } = one;
+    let Cancelled { id, state, was_so, was_done, goes_on } = one;
+    let now = match (was_so, was_done) {
+        (true, _) => format!("evacuation {id} was {state} before, and stays so"),
+        (false, true) => format!("evacuation {id}, which was done, is {state}"),
+        (false, false) => format!("evacuation {id} is {state}"),
+    };
     let then = match state.as_str() {
-        "aborted" => "no further VM starts to move, those on their way stay where they are",
+        _ if !goes_on.is_empty() => {
+            let others = goes_on.join(", ");
+            return format!(
+                "{now}, but VMs go on to leave its hosts: still active there is {others}; `lifeboat \
+                 cancel` ends all that are active"
+            );
+        }
+        _ if *was_done => "the hosts that it emptied take arrivals again",
+        "aborted" => {
+            "no further VM starts to move, those on their way stay where they are unless they have \
+             switched over already"
+        }
         _ => "no further VM starts to move, those on their way arrive",
     };
-    match was_so {
-        false => format!("evacuation {id} is {state}: {then}"),
-        true => format!("evacuation {id} was {state} before, and stays so: {then}"),
-    }
+    format!("{now}: {then}")
 }
 
 async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<(), Failure> {
     let status: Status = daemon.ask(&Request::Status).await?;
+    let known: Vec<&str> = status.hosts.iter().map(|host| host.name.as_str()).collect();
+    vms::refuse_unknown(&[host.to_owned()], &known)?;
     let vms: Vec<VmInfo> = daemon.ask(&Request::Vms).await?;
     if !args.yes {
         if !can_ask() {
@@ -139,10 +155,31 @@ mod tests {
     use super::*;
     use crate::cli::samples::vm;
 
+    fn cancelled(state: &str, was_so: bool) -> Cancelled {
+        let (was_done, goes_on) = (false, Vec::new());
+        Cancelled { id: "7".to_owned(), state: state.to_owned(), was_so, was_done, goes_on }
+    }
+
+    #[test]
+    fn it_is_said_that_another_one_goes_on() {
+        let goes_on = vec!["5".to_owned()];
+        let text = what_it_is_now(&Cancelled { goes_on, ..cancelled("cancelled", false) });
+        assert!(text.contains("is cancelled, but VMs go on to leave its hosts"), "{text}");
+        assert!(text.contains("active there is 5;") && !text.contains("no further"), "{text}");
+    }
+
+    #[test]
+    fn what_was_done_only_takes_arrivals_again() {
+        let text = what_it_is_now(&Cancelled { was_done: true, ..cancelled("cancelled", false) });
+        let expect = "evacuation 7, which was done, is cancelled: the hosts that it emptied take \
+                      arrivals again";
+        assert_eq!(text, expect);
+    }
+
     #[test]
     fn the_answer_is_what_it_is_now() {
         let check = |state: &str, was_so, expect: &str| {
-            let one = Cancelled { id: "7".to_owned(), state: state.to_owned(), was_so };
+            let one = cancelled(state, was_so);
             let text = what_it_is_now(&one);
             assert!(text.starts_with(expect), "{text}");
             assert_eq!(text.ends_with("arrive"), state == "cancelled", "{text}");

@@ -60,6 +60,13 @@ pub(super) fn render(plan: &PlanInfo, deadline: Option<Duration>) -> String {
             plan.untold.join(", ")
         );
     }
+    if !plan.not_told_yet.is_empty() {
+        let _ = write!(
+            out,
+            "NOT TOLD YET what they run: {}\nThey have been heard for some seconds only: ask again.\n\n",
+            plan.not_told_yet.join(", ")
+        );
+    }
     out.push_str(&totals(plan, go.len(), deadline));
     out
 }
@@ -95,7 +102,7 @@ fn order(go: &[&PlannedVmInfo]) -> String {
 }
 
 fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {
-    let unknown = [&plan.silent, &plan.hypervisor_down, &plan.untold];
+    let unknown = [&plan.silent, &plan.hypervisor_down, &plan.untold, &plan.not_told_yet];
     if plan.vms.is_empty() {
         return match unknown.iter().all(|hosts| hosts.is_empty()) {
             true => "There is no VM to move.".to_owned(),
@@ -140,6 +147,7 @@ mod tests {
             silent: vec!["a3".to_owned()],
             hypervisor_down: vec!["a4".to_owned()],
             untold: vec!["a5".to_owned(), "a6".to_owned()],
+            not_told_yet: vec!["a7".to_owned()],
             total_ms: 200_000,
             bytes: 2 << 30,
         };
@@ -149,6 +157,7 @@ mod tests {
             "not known what they run: a3\n",
             "not known what they run now: a4\n",
             "NOT TOLD HERE what they run: a5, a6\n",
+            "NOT TOLD YET what they run: a7\nThey have been heard for some seconds only: ask again.",
             "2 of 3 VMs can go: 2 GiB in about 3m 20s. 1 VM would miss the deadline of 1m.",
         ] {
             assert!(text.contains(expect), "{text}\n{expect}");
@@ -182,6 +191,7 @@ mod tests {
             PlanInfo { silent: hosts(), ..PlanInfo::default() },
             PlanInfo { hypervisor_down: hosts(), ..PlanInfo::default() },
             PlanInfo { untold: hosts(), ..PlanInfo::default() },
+            PlanInfo { not_told_yet: hosts(), ..PlanInfo::default() },
         ] {
             let text = render(&plan, None);
             assert!(text.contains("a1") && text.contains("not known whether"), "{text}");

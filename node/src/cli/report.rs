@@ -9,7 +9,7 @@ use super::follow;
 use super::output::{print, print_json};
 use super::table::{row, table, text};
 use super::vms;
-use super::words::{self, known, maybe_time, percent, rate_in_both, size, time};
+use super::words::{self, known, maybe_time, not_heard_from, percent, rate_in_both, size, time};
 use crate::api::{Arrived, EvacuationInfo, Measures, Report, Request};
 
 /// Asks and prints, or follows.
@@ -29,7 +29,8 @@ fn render(report: &Report) -> String {
         let _ = write!(out, "\n\nARRIVED\n{}", table_of_arrivals(&report.arrived));
     }
     if !report.waiting.is_empty() {
-        let _ = write!(out, "\n\nSTILL TO LEAVE\n{}", vms::render(&report.waiting));
+        let what = if has_ended(&report.evacuation) { "STILL THERE" } else { "STILL TO LEAVE" };
+        let _ = write!(out, "\n\n{what}\n{}", vms::render(&report.waiting));
     }
     let _ = write!(out, "\n\n{}", summary(report));
     out
@@ -48,7 +49,7 @@ fn heading(one: &EvacuationInfo) -> String {
     if let Some(id) = &one.merged_into {
         let _ = write!(out, "\nmerged into {id}, an earlier one with the same terms");
     }
-    match one.deadline_left_ms {
+    match one.deadline_left_ms.filter(|_| one.state == "active") {
         Some(0) => out.push_str("\nits deadline is past"),
         Some(left) => {
             let _ = write!(out, "\n{} left until its deadline", time(left));
@@ -56,7 +57,7 @@ fn heading(one: &EvacuationInfo) -> String {
         None => {}
     }
     if !one.silent.is_empty() {
-        let _ = write!(out, "\nnot heard from: {}", one.silent.join(", "));
+        let _ = write!(out, "\n{}", not_heard_from(one));
     }
     if !one.distant.is_empty() {
         let hosts = one.distant.join(", ");
@@ -103,8 +104,7 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
 /// What it came to.
 pub(super) fn summary(report: &Report) -> String {
     let one = &report.evacuation;
-    let all = one.vms_arrived + one.vms_left as usize + one.vms_stuck as usize;
-    let mut out = format!("{} of {} arrived", one.vms_arrived, words::vms(all));
+    let mut out = how_many(report);
     if one.vms_stuck > 0 {
         let _ = write!(out, ", {} cannot leave for now", one.vms_stuck);
     }
@@ -118,6 +118,27 @@ pub(super) fn summary(report: &Report) -> String {
         None => out.push_str("; there is nothing to measure yet"),
     }
     out
+}
+
+/// How many of how many have arrived: of those that had still to leave while it was active.
+fn how_many(report: &Report) -> String {
+    let one = &report.evacuation;
+    if !has_ended(one) {
+        let left = [one.vms_left, one.vms_stuck, one.vms_not_heard];
+        let all = one.vms_arrived + left.iter().map(|count| *count as usize).sum::<usize>();
+        return format!("{} of {} arrived", one.vms_arrived, words::vms(all));
+    }
+    let stay = report.waiting.len();
+    let all = words::vms(one.vms_arrived + stay);
+    match stay {
+        0 => format!("{} of {all} arrived", one.vms_arrived),
+        stay => format!("{} of {all} arrived, {stay} stayed", one.vms_arrived),
+    }
+}
+
+/// Whether somebody ended it: nothing more has to leave because of it.
+fn has_ended(one: &EvacuationInfo) -> bool {
+    !matches!(one.state.as_str(), "active" | "done")
 }
 
 fn table_of_measures(measures: &Measures) -> String {
@@ -142,24 +163,12 @@ fn table_of_measures(measures: &Measures) -> String {
             time(measures.mean_completion_ms),
             "from the start of the evacuation to each arrival".to_owned(),
         ),
-        ("mean downtime", time(measures.mean_downtime_ms), String::new()),
-        ("longest downtime", time(measures.max_downtime_ms), String::new()),
-        (
-            "bytes sent",
-            size(measures.bytes_sent),
-            format!(
-                "{} of the {} needed{}",
-                percent(measures.bytes_sent, measures.bytes_needed),
-                size(measures.bytes_needed),
-                match measures.vms_not_counted {
-                    0 => String::new(),
-                    count => format!("; not known for {}", words::vms(count as usize)),
-                }
-            ),
-        ),
+        ("mean downtime", maybe_time(measures.mean_downtime_ms), String::new()),
+        ("longest downtime", maybe_time(measures.max_downtime_ms), String::new()),
+        ("bytes sent", known(measures.bytes_sent.map(size)), against_needed(measures)),
         (
             "link use",
-            percent(measures.link_use_permille, 1000),
+            known(measures.link_use_permille.map(|use_of| percent(use_of, 1000))),
             format!(
                 "of {}, {}",
                 rate_in_both(measures.capacity_bytes_per_sec),
@@ -174,6 +183,18 @@ fn table_of_measures(measures: &Measures) -> String {
         made.add_row(row([name.to_owned(), value, note]));
     }
     text(made)
+}
+
+/// What was sent against what had to be; a daemon that died in the middle of a move has forgotten it.
+fn against_needed(measures: &Measures) -> String {
+    let not_known = match measures.vms_not_counted {
+        0 => String::new(),
+        count => format!("not known for {}", words::vms(count as usize)),
+    };
+    let Some(sent) = measures.bytes_sent else { return not_known };
+    let needed = measures.bytes_needed;
+    let separator = if not_known.is_empty() { "" } else { "; " };
+    format!("{} of the {} needed{separator}{not_known}", percent(sent, needed), size(needed))
 }
 
 #[cfg(test)]
@@ -193,6 +214,7 @@ mod tests {
                 vms_arrived: 1,
                 vms_stuck: 1,
                 silent: vec!["a3".to_owned()],
+                vms_not_heard: 1,
                 deadline_left_ms: Some(600_000),
                 ..samples::evacuation()
             },
@@ -209,10 +231,10 @@ mod tests {
         for expect in [
             "evacuation 68f3a2c100000007 of a to b: active, started on a1 10s ago",
             "10m left until its deadline",
-            "not heard from: a3",
+            "not heard from: a3, where 1 VM had still to leave when last heard",
             "db a1 b1 1.0s 26s 25s 80ms 1.1 GiB 1 GiB 109% 1",
             "web a2 queued running 50 1 GiB 1 GiB b1: no room",
-            "1 of 2 VMs arrived, 1 cannot leave for now",
+            "1 of 3 VMs arrived, 1 cannot leave for now",
             "total time 26s physics allows 22s at best",
             "mean individual time 25s physics allows 22s at best",
             "bytes sent 1.1 GiB 109% of the 1 GiB needed",
@@ -220,6 +242,46 @@ mod tests {
             "score 1.19 sqrt(total / its bound x mean individual / its bound); 1.00 is physics",
         ] {
             assert!(squeezed.iter().any(|line| line == expect), "{text}\n{expect}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_ended_counts_what_stayed_and_has_no_deadline() {
+        let report = Report {
+            evacuation: EvacuationInfo {
+                state: "aborted".to_owned(),
+                vms_arrived: 1,
+                deadline_left_ms: Some(600_000),
+                ..samples::evacuation()
+            },
+            arrived: vec![samples::arrived("db")],
+            waiting: vec![samples::vm("web", "a2", "resting"), samples::vm("x", "a2", "resting")],
+            measures: Some(samples::measures()),
+            ..samples::report()
+        };
+        let text = render(&report);
+        assert!(text.contains("\n1 of 3 VMs arrived, 2 stayed\n"), "{text}");
+        assert!(text.contains("\nSTILL THERE\n"), "{text}");
+        assert!(!text.contains("deadline") && !text.contains("STILL TO LEAVE"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_called_nothing() {
+        let text = table_of_measures(&Measures {
+            max_downtime_ms: None,
+            mean_downtime_ms: None,
+            bytes_needed: 0,
+            bytes_sent: None,
+            vms_not_counted: 1,
+            link_use_permille: None,
+            ..samples::measures()
+        });
+        let squeezed = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for expect in [
+            "mean downtime unknown longest downtime unknown",
+            "bytes sent unknown not known for 1 VM link use unknown of 400 Mbit/s",
+        ] {
+            assert!(squeezed.contains(expect), "{squeezed}");
         }
     }
 

@@ -10,11 +10,16 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, Sheet, cell, row, table, text};
-use super::words::{maybe_time, percent, rate, rate_in_both, size, time, time_left, vms};
-use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
+use super::words::{
+    maybe_time, not_heard_from, percent, rate, rate_in_both, size, time, time_left, vms,
+};
+use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status, VmInfo};
 
 /// Evacuations that ended are shown for so long after they were started: an hour.
 const SHOWN_FOR_MS: u64 = 3_600_000;
+
+/// Most VMs that are nowhere for certain of which each has a line among the problems.
+const UNCERTAIN_SHOWN: usize = 8;
 
 /// Asks and prints.
 pub(super) async fn run(daemon: &Daemon, args: &StatusArgs) -> Result<(), Failure> {
@@ -103,9 +108,11 @@ fn problems(status: &Status) -> Vec<String> {
         ));
     }
     if !status.carrier_up {
-        problems.push(format!(
-            "the carrier of {own} does not answer: nothing can move from or to this host"
-        ));
+        let what = "nothing can move from or to this host";
+        problems.push(match &status.carrier_failed {
+            Some(why) => format!("the carrier of {own} cannot be started, so {what}: {why}"),
+            None => format!("the carrier of {own} does not answer: {what}"),
+        });
     }
     for host in status.hosts.iter().filter(|host| host.name != *own) {
         match host.state.as_str() {
@@ -123,17 +130,29 @@ fn problems(status: &Status) -> Vec<String> {
             link.contested_slices, link.name
         ));
     }
-    status.evacuations.iter().for_each(|one| problems.extend(troubles(one)));
+    problems.extend(status.uncertain.iter().take(UNCERTAIN_SHOWN).map(uncertain));
+    let shown = status.uncertain.len().min(UNCERTAIN_SHOWN);
+    status.evacuations.iter().for_each(|one| problems.extend(troubles(one, shown)));
     problems
 }
 
-fn troubles(one: &EvacuationInfo) -> Vec<String> {
+/// Which VM waits for whom, and what can be done.
+fn uncertain(vm: &VmInfo) -> String {
+    let why = match vm.reasons.as_slice() {
+        [] => "both ends look at what they have".to_owned(),
+        reasons => reasons.join("; "),
+    };
+    format!("{} on {}: it is not certain where it runs: {why}", vm.name, vm.host)
+}
+
+/// `shown`: how many VMs are named already that are nowhere for certain.
+fn troubles(one: &EvacuationInfo, shown: usize) -> Vec<String> {
     let mut problems = Vec::new();
     if one.state != "active" {
         return problems;
     }
     let id = &one.id;
-    if one.vms_unknown > 0 {
+    if one.vms_unknown as usize > shown {
         problems.push(format!(
             "evacuation {id}: it is not certain where {} run; see `lifeboat vms --state unknown`",
             vms(one.vms_unknown as usize)
@@ -146,8 +165,7 @@ fn troubles(one: &EvacuationInfo) -> Vec<String> {
         ));
     }
     if !one.silent.is_empty() {
-        let hosts = one.silent.join(", ");
-        problems.push(format!("evacuation {id}: not heard from: {hosts}"));
+        problems.push(format!("evacuation {id}: {}", not_heard_from(one)));
     }
     if !one.distant.is_empty() {
         let hosts = one.distant.join(", ");
@@ -314,7 +332,7 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
             state,
             format!("{} ago", time(one.age_ms)),
             one.vms_arrived.to_string(),
-            if_active(one.vms_left.to_string()),
+            if_active((one.vms_left + one.vms_not_heard).to_string()),
             if_active(one.vms_stuck.to_string()),
             if_active(size(one.bytes_left)),
             if_active(maybe_time(time_left(one))),
@@ -328,7 +346,7 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
 mod tests {
     use super::*;
     use crate::api::{IssuerInfo, SenderInfo};
-    use crate::cli::samples::{evacuation, host, link, status};
+    use crate::cli::samples::{evacuation, host, link, status, vm};
     use crate::cli::table::text_within;
 
     #[test]
@@ -349,9 +367,15 @@ mod tests {
             vms_left: 3,
             vms_stuck: 1,
             silent: vec!["a2".to_owned()],
+            vms_not_heard: 2,
+            vms_unknown: 1,
             remaining_ms: Some(90_000),
             deadline_left_ms: Some(60_000),
             ..evacuation()
+        }];
+        status.uncertain = vec![VmInfo {
+            reasons: vec!["a2 does not say".to_owned()],
+            ..vm("web", "b1", "unknown")
         }];
         let text = render(&status, false);
         let found: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
@@ -360,8 +384,9 @@ mod tests {
             "no space left",
             "carrier of a1",
             "b1 is dead",
+            "web on b1: it is not certain where it runs: a2 does not say",
             "1 VM cannot leave",
-            "not heard from: a2",
+            "not heard from: a2, where 2 VMs had still to leave when last heard",
             "ends 30s after its deadline",
         ];
         assert_eq!(found.len(), expect.len(), "{text}");
@@ -369,6 +394,12 @@ mod tests {
             assert!(found.contains(expect), "{found}: {expect}");
         }
         assert!(text.starts_with("PROBLEMS\n"), "{text}");
+        let left = text.lines().last().unwrap().split_whitespace().nth(7);
+        assert_eq!(left, Some("5"), "what is at a silent host has not left: {text}");
+        status.carrier_failed = Some("the port 7420 is taken".to_owned());
+        let text = render(&status, false);
+        assert!(text.contains("cannot be started, so nothing can move"), "{text}");
+        assert!(text.contains("this host: the port 7420 is taken\n"), "{text}");
     }
 
     #[test]

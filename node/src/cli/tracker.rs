@@ -14,6 +14,10 @@ use crate::api::{EvacuationInfo, Report, VmInfo};
 /// For how long nothing may be left but what cannot go, or nobody may be heard who knows, before
 /// that counts as the end. A host that is not heard has been silent for `dead_after` already.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A VM that has failed so often is not expected to arrive, unless an attempt is just under way.
+const FAILS_AGAIN: u32 = 3;
+/// After so many failures not even then.
+const FAILS_ALWAYS: u32 = 6;
 
 /// Something that a person wants to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -44,6 +48,8 @@ pub(super) enum Verdict {
 pub(super) struct Tracker {
     seen: BTreeMap<String, VmInfo>,
     arrived: BTreeSet<String>,
+    /// How often each VM was seen to fail, and why it did last.
+    failed: BTreeMap<String, (u32, String)>,
     silent: BTreeSet<String>,
     /// Hosts of which nothing was heard since this began.
     never_heard: BTreeSet<String>,
@@ -63,7 +69,8 @@ impl Tracker {
         self.hosts(report, &mut changes);
         for vm in &report.waiting {
             let before = self.seen.insert(vm.id.clone(), vm.clone());
-            changes.extend(changed(before.as_ref(), vm));
+            self.count_failure(before.as_ref(), vm);
+            changes.extend(changed(before.as_ref(), vm, self.failures(vm)));
         }
         self.arrivals(report, &mut changes);
         (changes, self.verdict(now, report))
@@ -98,6 +105,34 @@ impl Tracker {
         }
         self.never_heard.retain(|host| silent.contains(host));
         self.silent = silent;
+    }
+
+    fn count_failure(&mut self, before: Option<&VmInfo>, vm: &VmInfo) {
+        if vm.state != "failed" || vm.reasons.is_empty() {
+            return;
+        }
+        let (count, why) = self.failed.entry(vm.id.clone()).or_default();
+        if before.is_none_or(|before| before.state != "failed" || before.reasons.is_empty()) {
+            *count += 1;
+        }
+        *why = vm.reasons.join("; ");
+    }
+
+    fn failures(&self, vm: &VmInfo) -> u32 {
+        self.failed.get(&vm.id).map_or(0, |(count, _)| *count)
+    }
+
+    /// Whether every VM that is left cannot go, or has failed again and again.
+    fn only_fails(&self, report: &Report) -> bool {
+        let cannot_go = |vm: &VmInfo| !vm.reasons.is_empty() && !is_under_way(vm);
+        !report.waiting.is_empty()
+            && report.evacuation.vms_left as usize <= report.waiting.len()
+            && report.waiting.iter().all(|vm| self.failures(vm) >= FAILS_AGAIN || cannot_go(vm))
+    }
+
+    /// Whether a VM is on its way that may arrive after all.
+    fn one_may_arrive(&self, report: &Report) -> bool {
+        report.waiting.iter().any(|vm| is_under_way(vm) && self.failures(vm) < FAILS_ALWAYS)
     }
 
     fn arrivals(&mut self, report: &Report, changes: &mut Vec<Change>) {
@@ -137,14 +172,16 @@ impl Tracker {
         if done && missing.is_empty() && one.silent.is_empty() && one.distant.is_empty() {
             return Verdict::Done;
         }
-        let kept = one.vms_stuck > 0 || !one.hypervisor_down.is_empty();
+        let unseen = [&one.hypervisor_down, &one.silent, &one.distant];
+        let kept = one.vms_stuck > 0 || unseen.iter().any(|hosts| !hosts.is_empty());
         let at_rest = done || nobody_knows || (one.vms_left == 0 && kept);
-        if !at_rest {
+        if !at_rest && !self.only_fails(report) {
             self.at_rest_since = None;
             return Verdict::GoesOn;
         }
         let since = *self.at_rest_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < PATIENCE {
+        let too_early = now.saturating_duration_since(since) < PATIENCE;
+        if too_early || (!at_rest && self.one_may_arrive(report)) {
             return Verdict::GoesOn;
         }
         // A host that was emptied may go dark: that is what all this is for.
@@ -167,10 +204,12 @@ impl Tracker {
                     )
                 } else if self.silent.contains(host) {
                     format!("{name} is on {host}, which is not heard")
-                } else if vm.reasons.is_empty() {
-                    format!("{name} is still on {host}, {}", vm.state)
-                } else {
+                } else if !vm.reasons.is_empty() {
                     format!("{name} cannot leave {host}: {}", vm.reasons.join("; "))
+                } else if let Some((_, why)) = self.failed.get(&vm.id) {
+                    format!("{name} cannot leave {host}: {why}")
+                } else {
+                    format!("{name} is still on {host}, {}", vm.state)
                 }
             })
             .collect();
@@ -190,8 +229,15 @@ impl Tracker {
                 report.evacuation.distant.join(", ")
             ));
         }
-        if missing.is_empty() && !self.was_done {
-            missing.extend(self.silent.iter().map(|host| {
+        if !self.was_done {
+            let is_named = |host: &String| {
+                self.never_heard.contains(host)
+                    || self
+                        .seen
+                        .values()
+                        .any(|vm| vm.host == *host && !self.arrived.contains(&vm.id))
+            };
+            missing.extend(self.silent.iter().filter(|host| !is_named(host)).map(|host| {
                 format!("{host} is not heard any more: it is not known what is left there")
             }));
         }
@@ -209,17 +255,28 @@ fn said(text: String) -> Change {
     Change { vm: None, state: None, text }
 }
 
-/// What is worth a line about a VM that still has to leave.
-fn changed(before: Option<&VmInfo>, vm: &VmInfo) -> Option<Change> {
+fn is_under_way(vm: &VmInfo) -> bool {
+    matches!(vm.state.as_str(), "moving" | "switching" | "committing")
+}
+
+/// What is worth a line about a VM that still has to leave and has failed so often.
+fn changed(before: Option<&VmInfo>, vm: &VmInfo, failures: u32) -> Option<Change> {
     let (name, host) = (&vm.name, &vm.host);
     let reasons = vm.reasons.join("; ");
     let was_kept = before.is_some_and(|before| !before.reasons.is_empty());
     let same_state = before.is_some_and(|before| before.state == vm.state);
+    if failures > FAILS_AGAIN || (failures == FAILS_AGAIN && vm.state != "failed") {
+        return None;
+    }
+    let again = match failures {
+        FAILS_AGAIN => "; further attempts are not listed",
+        _ => "",
+    };
     let text = match vm.state.as_str() {
         // Reasons are long and their figures change all the time: said when they begin.
         "failed" | "queued" | "resting" if !reasons.is_empty() => (!was_kept
             || (vm.state == "failed" && !same_state))
-            .then(|| format!("{name} cannot leave {host} now: {reasons}")),
+            .then(|| format!("{name} cannot leave {host} now: {reasons}{again}")),
         _ if same_state => None,
         "moving" => Some(format!("{name} leaves {host}, {}", size(vm.memory_bytes))),
         "switching" => Some(format!("{name} switches over")),
@@ -340,18 +397,27 @@ mod tests {
         };
         // One of two is heard, and has not said yet that it knows of the evacuation.
         let mut play = Play::new();
+        let mut one = silent(&["a1"], Vec::new());
+        one.evacuation.vms_left = 1;
         for _ in 0..30 {
-            assert_eq!(play.take(&silent(&["a1"], Vec::new())).1, Verdict::GoesOn);
+            assert_eq!(play.take(&one).1, Verdict::GoesOn);
         }
         let all = silent(&["a1", "a2"], Vec::new());
         let Verdict::NotAll(missing) = play.insist(&all) else { panic!("it is not done") };
-        assert_eq!(missing, ["a1 is not heard: it is not known what it runs"]);
+        let expect = [
+            "a1 is not heard: it is not known what it runs",
+            "a2 is not heard any more: it is not known what is left there",
+        ];
+        assert_eq!(missing, expect);
 
         let mut play = Play::new();
         play.take(&active(vec![vm("web", "a1", "moving")]));
         let all = silent(&["a1", "a2"], vec![vm("web", "a1", "moving")]);
-        let lost = Verdict::NotAll(vec!["web is on a1, which is not heard".to_owned()]);
-        assert_eq!(play.insist(&all), lost);
+        let lost = vec![
+            "web is on a1, which is not heard".to_owned(),
+            "a2 is not heard any more: it is not known what is left there".to_owned(),
+        ];
+        assert_eq!(play.insist(&all), Verdict::NotAll(lost));
         // It is heard again after all, and goes on.
         assert_eq!(play.take(&active(vec![vm("web", "a1", "moving")])).1, Verdict::GoesOn);
     }
@@ -410,6 +476,73 @@ mod tests {
         assert_eq!(play.take(&report).0, ["a2 is not heard"]);
         report.evacuation.silent.clear();
         assert_eq!(play.take(&report).0, ["a2 is heard again"]);
+    }
+
+    /// A second of failing and one of trying again, so many times.
+    fn fails(play: &mut Play, times: u32, others: &[VmInfo]) -> (Vec<String>, Verdict) {
+        let mut said = Vec::new();
+        let mut last = Verdict::GoesOn;
+        for attempt in 1..=times {
+            assert_eq!(last, Verdict::GoesOn);
+            let moving = [&[vm("web", "a1", "moving")], others].concat();
+            let (changes, verdict) = play.take(&active(moving));
+            assert_eq!(verdict, Verdict::GoesOn);
+            said.extend(changes);
+            let why = format!("attempt {attempt} failed: no storage pool");
+            let failed = VmInfo { reasons: vec![why], ..vm("web", "a1", "failed") };
+            let mut report = active([&[failed], others].concat());
+            report.evacuation.vms_left -= 1;
+            report.evacuation.vms_stuck = 1;
+            let (changes, verdict) = play.take(&report);
+            said.extend(changes);
+            last = verdict;
+        }
+        (said, last)
+    }
+
+    #[test]
+    fn what_fails_every_time_ends_it_with_its_reason() {
+        let mut play = Play::new();
+        // The third failure comes after six seconds, and patience lasts for ten more.
+        let (said, verdict) = fails(&mut play, 8, &[]);
+        let why = "web cannot leave a1: attempt 8 failed: no storage pool";
+        assert_eq!(verdict, Verdict::NotAll(vec![why.to_owned()]));
+        assert_eq!(
+            said.iter().filter(|text| *text == "web leaves a1, 1 GiB").count(),
+            3,
+            "{said:?}"
+        );
+        assert!(said.last().unwrap().ends_with("; further attempts are not listed"), "{said:?}");
+    }
+
+    #[test]
+    fn while_others_go_nothing_ends() {
+        let mut play = Play::new();
+        let (_, verdict) = fails(&mut play, 20, &[vm("db", "a1", "moving")]);
+        assert_eq!(verdict, Verdict::GoesOn);
+    }
+
+    #[test]
+    fn an_attempt_that_may_succeed_is_waited_for() {
+        let mut play = Play::new();
+        fails(&mut play, 4, &[]);
+        for _ in 0..60 {
+            assert_eq!(play.take(&active(vec![vm("web", "a1", "moving")])).1, Verdict::GoesOn);
+        }
+        assert_eq!(play.take(&done(vec![arrived("web")])).1, Verdict::Done);
+    }
+
+    #[test]
+    fn a_silent_host_that_was_not_empty_ends_it_once_the_others_are() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving"), vm("db", "a2", "queued")]));
+        let mut report = active(vec![vm("db", "a2", "queued")]);
+        report.evacuation.vms_left = 0;
+        report.evacuation.vms_not_heard = 1;
+        report.evacuation.silent = vec!["a2".to_owned()];
+        report.arrived = vec![arrived("web")];
+        let lost = Verdict::NotAll(vec!["db is on a2, which is not heard".to_owned()]);
+        assert_eq!(play.insist(&report), lost);
     }
 
     #[test]

@@ -7,14 +7,14 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json, remark};
 use super::table::{Mood, cell, table, text};
-use super::words::size;
+use super::words::{is_large, size};
 use crate::api::{HostInfo, Request, Status, VmInfo};
 
 /// Asks and prints.
 pub(super) async fn run(daemon: &Daemon, args: &VmsArgs) -> Result<(), Failure> {
     let status: Status = daemon.ask(&Request::Status).await?;
     let known: Vec<&str> = status.hosts.iter().map(|host| host.name.as_str()).collect();
-    unknown(&args.host, &known)?;
+    refuse_unknown(&args.host, &known)?;
     let mut vms: Vec<VmInfo> = daemon.ask(&Request::Vms).await?;
     vms.retain(|vm| is_wanted(args, vm));
     vms.sort_by(|one, other| (&one.host, &one.name).cmp(&(&other.host, &other.name)));
@@ -58,17 +58,20 @@ fn not_known(status: &Status, asked: &[String]) -> Vec<String> {
         ));
     }
     if !untold.is_empty() {
-        text.push(format!(
-            "Not told here what they run: {}. In a cluster of more than 32 hosts none tells the \
-             others of its VMs: `lifeboat vms` on each of these lists them.",
-            untold.join(", ")
-        ));
+        let why = match is_large(status.hosts.len()) {
+            true => {
+                "In a cluster of more than 32 hosts none tells the others of its VMs: `lifeboat vms` \
+                 on each of these lists them."
+            }
+            false => "They have been heard for some seconds only: ask again.",
+        };
+        text.push(format!("Not told here what they run: {}. {why}", untold.join(", ")));
     }
     text
 }
 
 /// Refuses names that no host has.
-fn unknown(asked: &[String], known: &[&str]) -> Result<(), Failure> {
+pub(super) fn refuse_unknown(asked: &[String], known: &[&str]) -> Result<(), Failure> {
     match asked.iter().find(|name| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some(name) => Err(Failure::Usage(format!(
@@ -119,7 +122,7 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
 mod tests {
     use super::*;
     use crate::cli::args::ClientArgs;
-    use crate::cli::samples::{status, vm};
+    use crate::cli::samples::{host, status, vm};
 
     #[test]
     fn all_reasons_are_shown() {
@@ -135,8 +138,8 @@ mod tests {
     fn a_host_that_does_not_exist_is_refused() {
         let asked =
             |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert!(unknown(&asked(&["a1", "b1"]), &["a1", "b1"]).is_ok());
-        let refused = unknown(&asked(&["a1", "zz"]), &["a1", "b1"]);
+        assert!(refuse_unknown(&asked(&["a1", "b1"]), &["a1", "b1"]).is_ok());
+        let refused = refuse_unknown(&asked(&["a1", "zz"]), &["a1", "b1"]);
         assert!(matches!(refused, Err(Failure::Usage(why)) if why.contains("\"zz\"")));
     }
 
@@ -151,7 +154,12 @@ mod tests {
         let said = not_known(&status, &[]);
         assert_eq!(said.len(), 2, "{said:?}");
         assert!(said[0].starts_with("No hypervisor answers") && said[0].ends_with("a1"));
-        assert!(said[1].starts_with("Not told here what they run: b1."));
+        assert!(said[1].starts_with("Not told here what they run: b1. They have been heard"));
+        let hosts = status.hosts.clone();
+        status.hosts.extend((0..31).map(|n| host(&format!("c{n}"), "c")));
+        let said = not_known(&status, &[]);
+        assert!(said[1].contains("In a cluster of more than 32 hosts"), "{said:?}");
+        status.hosts = hosts;
         status.hosts[1].state = "dead".to_owned();
         let said = not_known(&status, &["b1".to_owned()]);
         assert_eq!(said, ["Not heard, so that it is not known what they run now: b1"]);

@@ -62,11 +62,28 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// Whether a cluster of so many hosts is one in which not all speak to each other.
+pub(super) fn is_large(hosts: usize) -> bool {
+    hosts > lifeboat_protocol::Config::default().mesh
+}
+
 /// "1 VM", "2 VMs".
 pub(super) fn vms(count: usize) -> String {
     match count {
         1 => "1 VM".to_owned(),
         count => format!("{count} VMs"),
+    }
+}
+
+/// The hosts to be emptied that are not heard, and what is known to be left there.
+pub(super) fn not_heard_from(evacuation: &EvacuationInfo) -> String {
+    let hosts = evacuation.silent.join(", ");
+    match evacuation.vms_not_heard {
+        0 => format!("not heard from: {hosts}: it is not known what is left there"),
+        left => format!(
+            "not heard from: {hosts}, where {} had still to leave when last heard",
+            vms(left as usize)
+        ),
     }
 }
 

@@ -23,6 +23,10 @@ use super::{Line, MAX_LINE_BYTES, Reply, encode, read_line};
 
 /// Clients at a time; more are told so.
 const MAX_CLIENTS: usize = 64;
+/// Clients that are told so at a time; more are let go without a word.
+const MAX_REFUSED: usize = 64;
+/// How long such a client may take to read it.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// Requests that wait for the daemon.
 const MAX_WAITING: usize = 64;
 /// Lines that wait for one client.
@@ -204,6 +208,7 @@ fn find_group(listed: &str, name: &str) -> Option<u32> {
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
     let room = Arc::new(Semaphore::new(MAX_CLIENTS));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSED));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -223,12 +228,24 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
                 });
             }
             Err(_) => {
-                let (_, writer) = stream.into_split();
-                let reason =
-                    format!("{MAX_CLIENTS} clients are connected already; try again later");
-                tokio::spawn(async move { Client { writer }.write(Reply::Error(reason)).await });
+                let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() else { continue };
+                tokio::spawn(async move {
+                    refuse(stream).await;
+                    drop(permit);
+                });
             }
         }
+    }
+}
+
+/// Tells a client that there is no room, and waits until it has gone: one that finds the connection
+/// closed when it asks does not look for what was said.
+async fn refuse(stream: UnixStream) {
+    let (mut reader, writer) = stream.into_split();
+    let reason = format!("{MAX_CLIENTS} clients are connected already; try again later");
+    let mut client = Client { writer };
+    if client.write(Reply::Error(reason)).await {
+        let _ = timeout(REFUSED_WITHIN, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
     }
 }
 

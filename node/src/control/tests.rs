@@ -1,6 +1,7 @@
 use std::fs;
+use std::io::{self, BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,4 +151,29 @@ async fn a_group_that_does_not_exist_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let error = ControlServer::bind(&socket_in(&dir), Some("no-such-group")).unwrap_err();
     assert!(error.to_string().contains("groupadd no-such-group"), "{error}");
+}
+
+#[tokio::test]
+async fn one_client_too_many_can_still_ask_and_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, _requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..64 {
+        idle.push(within(UnixStream::connect(socket_in(&dir))).await.unwrap());
+    }
+    let mut late = StdStream::connect(socket_in(&dir)).unwrap();
+    let talk = tokio::task::spawn_blocking(move || {
+        late.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut reader = io::BufReader::new(late.try_clone().unwrap());
+        let mut answer = String::new();
+        reader.read_line(&mut answer).unwrap();
+        // It stays open for the request that is still to come.
+        late.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let closed = reader.read_line(&mut String::new());
+        (answer, closed.map_err(|error| error.kind()), late.write_all(b"\"status\"\n"))
+    });
+    let (answer, closed, asked) = within(talk).await.unwrap();
+    assert!(answer.contains("64 clients are connected already"), "{answer}");
+    assert_eq!(closed, Err(io::ErrorKind::WouldBlock));
+    asked.expect("it can still ask, and reads why there is no answer");
 }

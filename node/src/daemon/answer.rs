@@ -56,7 +56,18 @@ impl Daemon {
                         to: terms.to,
                         deadline_ms: terms.deadline_ms,
                     }));
-                    finish(responder, &Started { id: id.to_string() });
+                    let views = self.node.evacuations_view(clock::now());
+                    let merged_into = views
+                        .into_iter()
+                        .find(|view| view.id == id)
+                        .and_then(|one| one.merged_into);
+                    finish(
+                        responder,
+                        &Started {
+                            id: id.to_string(),
+                            merged_into: merged_into.map(|id| id.to_string()),
+                        },
+                    );
                 }
                 Err(reasons) => wrong(responder, reasons.join("\n")),
             },
@@ -88,6 +99,14 @@ impl Daemon {
             hypervisor_down: self.node.hypervisor_down().map(str::to_owned),
             journal_failed: self.journal_state.failed.clone(),
             carrier_up: self.carrier_up,
+            carrier_failed: self.carrier_failed.clone().filter(|_| !self.carrier_up),
+            uncertain: self
+                .node
+                .vms_view(now)
+                .into_iter()
+                .filter(|one| one.heard && one.vm.state == VmState::Unknown)
+                .map(vm_info)
+                .collect(),
             hosts: self.node.nodes_view(now).into_iter().map(host_info).collect(),
             links: self.node.links_view(now).into_iter().map(link_info).collect(),
             evacuations: self
@@ -166,14 +185,16 @@ impl Daemon {
     }
 
     fn cancel(&mut self, responder: Responder, id: Option<&str>, abort: bool) {
-        let meant: Vec<EvacuationView> = self
-            .node
-            .evacuations_view(clock::now())
+        let known = self.node.evacuations_view(clock::now());
+        let done: Vec<String> =
+            known.iter().filter(|view| is_done(view)).map(|view| view.id.to_string()).collect();
+        let meant: Vec<EvacuationView> = known
             .into_iter()
             .filter(|view| match id {
                 Some(id) => view.id.to_string() == id,
                 None => match view.state {
-                    State::Active => true,
+                    // One that is done has ended well: that is not taken back by the way.
+                    State::Active => !view.done,
                     // Aborting what was merely cancelled is a step further.
                     State::Cancelled => abort && self.has_moves(view),
                     State::Aborted => false,
@@ -185,7 +206,7 @@ impl Daemon {
                 Some(id) => {
                     format!("there is no evacuation {id}; `lifeboat status --all` lists them")
                 }
-                None => "no evacuation is active".to_owned(),
+                None => nothing_is_active(&done),
             };
             return refuse(responder, reason);
         }
@@ -194,7 +215,15 @@ impl Daemon {
             self.handle(lifeboat_protocol::Input::Command(command));
         }
         let now = self.node.evacuations_view(clock::now());
+        let ended: Vec<EvacuationId> = meant.iter().map(|view| view.id).collect();
         let after = |before: EvacuationView| {
+            let sources = self.sources(&before);
+            let goes_on = now
+                .iter()
+                .filter(|other| other.state == State::Active && !other.done)
+                .filter(|other| !ended.contains(&other.id))
+                .filter(|other| self.sources(other).iter().any(|host| sources.contains(host)));
+            let goes_on = goes_on.map(|other| other.id.to_string()).collect();
             let state = now
                 .iter()
                 .find(|view| view.id == before.id)
@@ -203,6 +232,8 @@ impl Daemon {
                 id: before.id.to_string(),
                 state: state_name(state, false).to_owned(),
                 was_so: before.state == state,
+                was_done: is_done(&before),
+                goes_on,
             }
         };
         finish(responder, &meant.into_iter().map(after).collect::<Vec<_>>());
@@ -266,7 +297,7 @@ impl Daemon {
                     format!("there is no evacuation {id}; `lifeboat status --all` lists them")
                 })?
             }
-            None => views.into_iter().next_back().ok_or("no evacuation has been started yet")?,
+            None => latest(views).ok_or("no evacuation has been started yet")?,
         };
         let arrived: Vec<Arrived> =
             self.node.outcomes_view(view.id).into_iter().map(arrived).collect();
@@ -319,10 +350,11 @@ impl Daemon {
             state: state_name(view.state, view.done).to_owned(),
             merged_into: view.merged_into.map(|id| id.to_string()),
             age_ms: milliseconds(view.age),
-            deadline_left_ms: view.time_left.map(milliseconds),
+            deadline_left_ms: view.time_left.filter(|_| current).map(milliseconds),
             vms_left: of_now(view.vms_left),
             vms_stuck: of_now(view.stuck),
             vms_unknown: of_now(view.unknown),
+            vms_not_heard: of_now(view.not_heard),
             vms_arrived: view.arrived,
             bytes_left: if current { view.bytes_left } else { 0 },
             silent: view.silent,
@@ -376,6 +408,32 @@ fn new_id() -> EvacuationId {
     let seconds = now.unwrap_or_default().as_secs();
     let chance = RandomState::new().hash_one(seconds) & 0xffff_ffff;
     EvacuationId(seconds << 32 | chance)
+}
+
+fn is_done(view: &EvacuationView) -> bool {
+    view.state == State::Active && view.done
+}
+
+/// The evacuation that is meant if none is named: the newest that is active or has moved something.
+/// One that another with the same terms moves the VMs of, or that found nothing to move, tells
+/// nothing.
+fn latest(mut views: Vec<EvacuationView>) -> Option<EvacuationView> {
+    let tells = |view: &EvacuationView| {
+        let active = view.state == State::Active && !view.done;
+        view.merged_into.is_none() && (active || view.arrived > 0)
+    };
+    let told = views.iter().rposition(tells);
+    told.map(|at| views.swap_remove(at)).or_else(|| views.pop())
+}
+
+fn nothing_is_active(done: &[String]) -> String {
+    let reason = "no evacuation is active".to_owned();
+    let Some(one) = done.first() else { return reason };
+    format!(
+        "{reason}. Done, and still barring arrivals at the hosts that they emptied, are: {}; `lifeboat \
+         cancel {one}` ends that",
+        done.join(", ")
+    )
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -454,7 +512,25 @@ fn state_name(state: State, done: bool) -> &'static str {
     }
 }
 
+/// Whether a guest executes where it is listed, as far as that is known.
+fn guest(view: &VmView) -> &'static str {
+    let state = match view.vm.vm.state {
+        RunState::Running => "running",
+        RunState::Paused => "paused",
+        RunState::ShutOff => "shut_off",
+    };
+    match view.vm.state {
+        _ if view.vm.vm.state == RunState::ShutOff => state,
+        VmState::Arriving => "incoming",
+        VmState::Unknown => "unknown",
+        _ if !view.heard => "unknown",
+        VmState::Switching | VmState::Committing => "paused",
+        _ => state,
+    }
+}
+
 fn vm_info(view: VmView) -> VmInfo {
+    let run_state = guest(&view).to_owned();
     let state = match view.vm.state {
         VmState::Resting => "resting",
         VmState::Queued => "queued",
@@ -471,12 +547,7 @@ fn vm_info(view: VmView) -> VmInfo {
         id: vm.id.to_string(),
         name: vm.name,
         host: view.host,
-        run_state: match vm.state {
-            RunState::Running => "running",
-            RunState::Paused => "paused",
-            RunState::ShutOff => "shut_off",
-        }
-        .to_owned(),
+        run_state,
         state: state.to_owned(),
         priority: vm.policy.priority,
         memory_bytes: vm.memory,
@@ -504,6 +575,7 @@ fn plan_info(plan: plan::Plan) -> PlanInfo {
         silent: plan.silent,
         hypervisor_down: plan.hypervisor_down,
         untold: plan.untold,
+        not_told_yet: plan.not_told_yet,
         total_ms: plan.total_ms,
         bytes: plan.bytes,
     }
@@ -524,5 +596,93 @@ fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
         bytes_sent: counted.then_some(outcome.bytes_sent),
         attempts: outcome.attempts,
         dirty_bytes_per_sec: outcome.dirty_rate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lifeboat_protocol::{
+        VmId,
+        message::InventoryVm,
+        vm::{Policy, Vm},
+    };
+
+    fn view(id: u64, state: State, done: bool, arrived: usize) -> EvacuationView {
+        EvacuationView {
+            id: EvacuationId(id),
+            initiator: "a1".to_owned(),
+            from: vec!["a".to_owned()],
+            to: vec!["b".to_owned()],
+            state,
+            merged_into: None,
+            age: Duration::ZERO,
+            time_left: None,
+            vms_left: 0,
+            stuck: 0,
+            unknown: 0,
+            bytes_left: 0,
+            arrived,
+            silent: Vec::new(),
+            not_heard: 0,
+            distant: Vec::new(),
+            hypervisor_down: Vec::new(),
+            done,
+            remaining: None,
+        }
+    }
+
+    #[test]
+    fn the_evacuation_that_is_meant_is_one_that_tells_something() {
+        let check = |views: Vec<EvacuationView>, expect: Option<u64>| {
+            assert_eq!(latest(views).map(|view| view.id.0), expect);
+        };
+        check(Vec::new(), None);
+        check(vec![view(1, State::Active, true, 0)], Some(1));
+        check(vec![view(1, State::Active, true, 3), view(2, State::Active, true, 0)], Some(1));
+        check(
+            vec![view(1, State::Aborted, false, 3), view(2, State::Cancelled, false, 0)],
+            Some(1),
+        );
+        check(vec![view(1, State::Active, true, 3), view(2, State::Active, false, 0)], Some(2));
+        let merged = EvacuationView {
+            merged_into: Some(EvacuationId(1)),
+            ..view(2, State::Active, false, 3)
+        };
+        check(vec![view(1, State::Active, false, 3), merged], Some(1));
+    }
+
+    #[test]
+    fn a_guest_that_stands_still_is_not_said_to_run() {
+        let check = |state: VmState, heard: bool, expect: &str| {
+            let vm = Vm {
+                id: VmId([1; 16]),
+                name: "web".to_owned(),
+                state: RunState::Running,
+                memory: 1,
+                processors: 1,
+                disk: 0,
+                dirty_rate: 0,
+                working_set: 0,
+                policy: Policy::default(),
+                obstacles: Vec::new(),
+            };
+            let vm = InventoryVm { vm, state, remaining: 0, reasons: Vec::new() };
+            let found = vm_info(VmView { host: "a1".to_owned(), heard, vm }).run_state;
+            assert_eq!(found, expect, "{state:?}");
+        };
+        check(VmState::Moving, true, "running");
+        check(VmState::Moving, false, "unknown");
+        check(VmState::Switching, true, "paused");
+        check(VmState::Committing, true, "paused");
+        check(VmState::Unknown, true, "unknown");
+        check(VmState::Arriving, false, "incoming");
+    }
+
+    #[test]
+    fn what_is_done_is_named_where_nothing_is_active() {
+        assert_eq!(nothing_is_active(&[]), "no evacuation is active");
+        let said = nothing_is_active(&["7".to_owned(), "8".to_owned()]);
+        assert!(said.contains("7, 8; `lifeboat cancel 7`"), "{said}");
     }
 }

@@ -67,6 +67,8 @@ struct Daemon {
     carrier: CarrierLink,
     supervisor: tokio::task::JoinHandle<()>,
     carrier_up: bool,
+    /// Why it could not be started when that was last tried.
+    carrier_failed: Option<String>,
     carrier_adopted: bool,
     shares: BTreeMap<LinkId, tokio::sync::watch::Sender<Option<SetShare>>>,
     endpoints: BTreeMap<NodeId, Endpoint>,
@@ -305,6 +307,7 @@ impl Daemon {
         match news {
             CarrierNews::Up => {
                 self.carrier_up = true;
+                self.carrier_failed = None;
                 self.carrier_adopted = false;
                 for shares in self.shares.values() {
                     shares.send_modify(|_| {});
@@ -323,13 +326,16 @@ impl Daemon {
                     "the carrier here died; its moves start over with a new one".into(),
                 );
             }
-            CarrierNews::NotStarted(reason) => self.notice(
-                NoticeKind::Failed,
-                format!(
-                    "the carrier here cannot be started ({reason}): no VM can leave or arrive \
-                     until it can; trying again"
-                ),
-            ),
+            CarrierNews::NotStarted(reason) => {
+                self.notice(
+                    NoticeKind::Failed,
+                    format!(
+                        "the carrier here cannot be started ({reason}): no VM can leave or arrive \
+                         until it can; trying again"
+                    ),
+                );
+                self.carrier_failed = Some(reason);
+            }
             CarrierNews::Closed { id, reason } => {
                 let closed = self
                     .node

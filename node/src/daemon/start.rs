@@ -127,6 +127,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         carrier,
         supervisor,
         carrier_up: false,
+        carrier_failed: None,
         carrier_adopted: false,
         shares: BTreeMap::new(),
         rates: Rates::default(),

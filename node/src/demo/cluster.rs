@@ -602,6 +602,8 @@ mod tests {
             hypervisor_down: None,
             journal_failed: None,
             carrier_up: true,
+            carrier_failed: None,
+            uncertain: Vec::new(),
             hosts: vec![host("a1", "alive", true), host("b1", "alive", true)],
             links: Vec::new(),
             evacuations: Vec::new(),

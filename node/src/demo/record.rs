@@ -7,8 +7,11 @@ use serde::Serialize;
 use super::verdict::Verdict;
 use crate::{
     api::{Arrived, Measures},
-    daemon::measure::measures,
+    daemon::measure::{could, measures},
 };
+
+/// No switchover takes so long unless something holds it up, milliseconds.
+const LONG_PAUSE_MS: f64 = 1500.0;
 
 /// Everything.
 #[derive(Debug, Clone, Serialize)]
@@ -187,9 +190,8 @@ pub(super) fn measured(
 ) -> Option<Measures> {
     let arrived: Vec<Arrived> = vms.iter().filter_map(VmRecord::seen).collect();
     let measures = measures(&arrived, capacity_bytes_per_sec, "configured")?;
-    let could = u128::from(capacity_bytes_per_sec) * u128::from(measures.total_ms) / 1000;
-    let used = u128::from(wan_sent_bytes) * 1000 / could.max(1);
-    Some(Measures { link_use_permille: u64::try_from(used).unwrap_or(u64::MAX), ..measures })
+    let used = u128::from(wan_sent_bytes) * 1000 / could(capacity_bytes_per_sec, measures.total_ms);
+    Some(Measures { link_use_permille: u64::try_from(used).ok(), ..measures })
 }
 
 /// A time in which the link was hardly used.
@@ -234,6 +236,19 @@ impl Record {
         let count = while_they_waited.clone().count().max(1) as u64;
         let mean = while_they_waited.map(|sample| sample.bytes_per_sec).sum::<u64>() / count;
         self.longest_below(self.setting.capacity_bytes_per_sec.min(mean) / 10, from_ms)
+    }
+
+    /// VMs whose guest was paused for long because a daemon at one end of the move was dead.
+    pub(super) fn stood_still(&self, kill: &KillRecord) -> Vec<&VmRecord> {
+        let back_at_ms = kill.restarted_at_ms.unwrap_or(u64::MAX);
+        let has_end_there =
+            |vm: &VmRecord| vm.from == kill.host || vm.to.as_ref() == Some(&kill.host);
+        let overlaps = |vm: &VmRecord| {
+            vm.paused_at_ms.is_some_and(|at| at < back_at_ms)
+                && vm.arrived_at_ms.is_some_and(|at| at > kill.killed_at_ms)
+        };
+        let long = |vm: &VmRecord| vm.downtime_ms.is_some_and(|pause| pause >= LONG_PAUSE_MS);
+        self.vms.iter().filter(|vm| has_end_there(vm) && overlaps(vm) && long(vm)).collect()
     }
 
     fn longest_below(&self, idle_below: u64, from_ms: u64) -> Gap {
@@ -316,10 +331,10 @@ mod tests {
         }
         let measures = measured(&vms, 50_000_000, 200_000_000).unwrap();
         assert_eq!(measures.vms_not_counted, 2);
-        assert_eq!((measures.bytes_sent, measures.bytes_needed), (84_000_000, 80_000_000));
-        assert_eq!((measures.max_downtime_ms, measures.mean_downtime_ms), (80, 80));
+        assert_eq!((measures.bytes_sent, measures.bytes_needed), (Some(84_000_000), 80_000_000));
+        assert_eq!((measures.max_downtime_ms, measures.mean_downtime_ms), (Some(80), Some(80)));
         // 200 MB in 5.9 s, of 50 MB/s.
-        assert_eq!(measures.link_use_permille, 677);
+        assert_eq!(measures.link_use_permille, Some(677));
         // What the guests were told to write counts, although no daemon has measured it.
         assert_eq!(measures.bound_total_ms, 3 * 1632);
     }

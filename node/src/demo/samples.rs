@@ -92,6 +92,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
             vms_left: 0,
             vms_stuck: 0,
             vms_unknown: 0,
+            vms_not_heard: 0,
             vms_arrived: 0,
             bytes_left: 0,
             silent: Vec::new(),

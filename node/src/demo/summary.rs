@@ -58,12 +58,14 @@ fn accounted(record: &Record) -> String {
     let verdict = &record.verdict;
     let all = verdict.vms.len();
     if verdict.all_intact {
-        return format!(
-            "All {} arrived once, intact: each runs on exactly one host, none was rebooted or stood \
-             still,\nand of {} pages of memory none is wrong.",
-            vms(all),
-            verdict.pages_verified
-        );
+        let how = match all {
+            1 => "The VM arrived once, intact: it runs on exactly one host, was not rebooted"
+                .to_owned(),
+            all => format!(
+                "All {all} VMs arrived once, intact: each runs on exactly one host, none was rebooted"
+            ),
+        };
+        return format!("{how},\nand of {} pages of memory none is wrong.", verdict.pages_verified);
     }
     let failures: Vec<String> =
         verdict.failures().map(|(name, fate)| format!("  {name} {fate}")).collect();
@@ -94,8 +96,9 @@ fn figures(record: &Record, measures: &Measures) -> String {
             seconds(measures.mean_completion_ms)
         ),
         format!(
-            "Guests paused for  {}ms on average, {}ms at most",
-            measures.mean_downtime_ms, measures.max_downtime_ms
+            "Guests paused for  {} on average, {} at most",
+            pause(measures.mean_downtime_ms),
+            pause(measures.max_downtime_ms)
         ),
         bytes_sent(measures),
         format!(
@@ -104,8 +107,10 @@ fn figures(record: &Record, measures: &Measures) -> String {
             ByteSize(record.wan_returned_bytes)
         ),
         format!(
-            "Link use           {}% of {} from the command to the last arrival",
-            percent(measures.link_use_permille, 1000),
+            "Link use           {} of {} from the command to the last arrival",
+            measures
+                .link_use_permille
+                .map_or_else(|| "?".to_owned(), |used| format!("{}%", percent(used, 1000))),
             rate(capacity)
         ),
         format!(
@@ -125,7 +130,10 @@ fn figures(record: &Record, measures: &Measures) -> String {
 
 /// A daemon that was killed in the middle of a move may not know what it had sent.
 fn bytes_sent(measures: &Measures) -> String {
-    let (sent, needed) = (measures.bytes_sent, measures.bytes_needed);
+    let needed = measures.bytes_needed;
+    let Some(sent) = measures.bytes_sent else {
+        return "Bytes sent         not known: the daemon that counted them was killed".to_owned();
+    };
     let mut text = format!(
         "Bytes sent         {} for {} that had to be sent ({}%)",
         ByteSize(sent),
@@ -146,13 +154,22 @@ fn after_the_kill(record: &Record, kill: &KillRecord) -> String {
         None => "all was over before it would have been started again".to_owned(),
     };
     let under_way = if kill.under_way.is_empty() {
-        "No VM was on its way to or from it.".to_owned()
+        "No VM was on its way to or from it at that moment.".to_owned()
     } else {
-        format!("On their way to or from it: {}.", kill.under_way.join(", "))
+        format!("On their way to or from it at that moment: {}.", kill.under_way.join(", "))
     };
+    let under_way = [under_way].into_iter().chain(record.stood_still(kill).into_iter().map(|vm| {
+        let pause = seconds(vm.downtime_ms.map_or(0, |pause| pause.round() as u64));
+        format!(
+            "{} stood still for {pause}: its switchover waited for {host}'s daemon to come back.",
+            vm.name
+        )
+    }));
+    let under_way = under_way.collect::<Vec<_>>().join("\n  ");
     let gap = record.longest_idle(kill.killed_at_ms);
     let flow = if gap.lasted_ms() < IDLE_MS {
-        "The living hosts went on using the link without a break.".to_owned()
+        "Bytes flowed without a break until the last guest was paused for its switchover."
+            .to_owned()
     } else {
         format!(
             "Bytes flowed again {} after it, when the link had idled for {}.",
@@ -166,6 +183,10 @@ fn after_the_kill(record: &Record, kill: &KillRecord) -> String {
         seconds(kill.killed_at_ms),
         seconds(record.longest_half_empty(kill.killed_at_ms).lasted_ms()),
     )
+}
+
+fn pause(milliseconds: Option<u64>) -> String {
+    milliseconds.map_or_else(|| "?".to_owned(), |pause| format!("{pause}ms"))
 }
 
 #[cfg(test)]
@@ -221,9 +242,10 @@ mod tests {
             format!("physics allows {}", seconds(measures.bound_total_ms)),
             format!(
                 "{}ms on average, {}ms at most",
-                measures.mean_downtime_ms, measures.max_downtime_ms
+                measures.mean_downtime_ms.unwrap(),
+                measures.max_downtime_ms.unwrap()
             ),
-            format!("Link use           {}%", (measures.link_use_permille + 5) / 10),
+            format!("Link use           {}%", (measures.link_use_permille.unwrap() + 5) / 10),
         ] {
             assert!(text.contains(&expect), "{expect}: {text}");
         }
@@ -233,7 +255,7 @@ mod tests {
     fn after_a_kill_the_flow_counts_and_not_the_tokens() {
         let mut record = record();
         let flows = text(&record);
-        assert!(flows.contains("went on using the link without a break"), "{flows}");
+        assert!(flows.contains("flowed without a break until the last guest"), "{flows}");
         // Every daemon has its tokens at once, and nothing flows from 2.5 s to 4.5 s.
         for sample in &mut record.link {
             if (2600..4600).contains(&sample.at_ms) {
@@ -245,6 +267,39 @@ mod tests {
             idles.contains("Bytes flowed again 2.5s after it, when the link had idled for 2.0s."),
             "{idles}"
         );
+    }
+
+    #[test]
+    fn a_guest_that_stood_still_because_of_the_kill_is_named() {
+        let mut record = record();
+        // Begun after the kill: nothing was on its way at that moment.
+        record.kill.as_mut().unwrap().under_way.clear();
+        assert!(!text(&record).contains("stood still"), "{}", text(&record));
+        let vm = &mut record.vms[2];
+        (vm.from, vm.paused_at_ms) = ("a1".to_owned(), Some(3000));
+        (vm.arrived_at_ms, vm.downtime_ms) = (Some(5200), Some(2200.0));
+        let text = text(&record);
+        assert!(
+            text.contains("<vm>-2 stood still for 2.2s: its switchover waited for a1's"),
+            "{text}"
+        );
+        assert!(text.contains("No VM was on its way to or from it at that moment."), "{text}");
+    }
+
+    #[test]
+    fn one_vm_is_not_all_of_them() {
+        let mut record = record();
+        record.verdict.vms.truncate(1);
+        let text = text(&record);
+        assert!(text.contains("The VM arrived once, intact: it runs on exactly one"), "{text}");
+    }
+
+    #[test]
+    fn bytes_that_nobody_counted_are_not_called_nothing() {
+        let mut record = record();
+        record.vms.iter_mut().for_each(|vm| vm.reported = None);
+        record.measures = measured(&record.vms, 50_000_000, record.wan_sent_bytes);
+        assert!(text(&record).contains("Bytes sent         not known"), "{}", text(&record));
     }
 
     #[test]

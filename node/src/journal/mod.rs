@@ -135,6 +135,10 @@ impl Journal {
     /// Opens and reads a copy in memory. The store repairs what it opens, and may find only then that
     /// it cannot: what is refused must stay as it was found.
     fn rehearse(&self) -> Result<(), JournalError> {
+        if self.path.is_dir() {
+            let reason = "it is a directory".to_owned();
+            return Err(JournalError::Damaged { path: self.path.clone(), reason });
+        }
         let bytes =
             fs::read(&self.path).map_err(|error| describe("read", &self.path, error.into()))?;
         if bytes.is_empty() {

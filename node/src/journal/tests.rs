@@ -114,6 +114,15 @@ fn a_file_that_is_no_journal_is_refused() {
 }
 
 #[test]
+fn a_directory_in_its_place_is_refused_with_a_way_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = journal_in(&dir);
+    fs::create_dir_all(&path).unwrap();
+    let said = Journal::open(&path).map(drop).unwrap_err().to_string();
+    assert!(said.contains("it is a directory") && said.contains("move it aside"), "{said}");
+}
+
+#[test]
 fn overwritten_bytes_never_cost_a_record_unnoticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = filled(&dir);

@@ -595,7 +595,12 @@ impl Node {
                 };
                 let key = Key::Outcome(departure.evacuation, vm);
                 fx.persist(&key, &Value::Outcome(outcome.clone()));
-                let text = format!("{} runs at {}", outcome.name, outcome.to);
+                let (name, to) = (&outcome.name, &outcome.to);
+                let text = match departure.vm.state {
+                    RunState::Running => format!("{name} runs at {to}"),
+                    RunState::Paused => format!("{name} is at {to}, paused"),
+                    RunState::ShutOff => format!("{name} is at {to}, shut off"),
+                };
                 fx.vm_notice(NoticeKind::Vm, vm, departure.evacuation, text);
                 self.outcomes.insert((departure.evacuation, vm), outcome);
                 self.inventory_at = Instant::default();
@@ -615,7 +620,7 @@ impl Node {
         let Some(departure) = self.departures.get(vm) else { return };
         let (to, evacuation, name) =
             (departure.to, departure.evacuation, departure.vm.name.clone());
-        let begun = departure.begun();
+        let (begun, giving_up) = (departure.begun(), departure.giving_up);
         let telling = matches!(departure.phase, crate::departures::Phase::Kept { .. });
         let not_begun = departure.phase == crate::departures::Phase::Reading;
         if !telling || reason.is_empty() {
@@ -628,6 +633,13 @@ impl Node {
             }
             return;
         }
+        let wanted = self.is_emptied();
+        // Given up for its destination's sake, whatever the hypervisor calls it.
+        let lost = giving_up && wanted && !self.membership.is_up(now, to);
+        let reason = match lost {
+            true => format!("{} is not heard any more", self.directory.name(to)),
+            false => reason,
+        };
         let setback = self.setbacks.entry(vm).or_default();
         setback.failures += 1;
         // What never began has cost nothing: it is tried again soon, somewhere else if it can be.
@@ -635,10 +647,8 @@ impl Node {
         let pause = self.config.retry * (1 << doublings);
         setback.not_before = now + pause.min(LONGEST_PAUSE);
         setback.refused.insert(to, now + core::time::Duration::from_secs(5));
-        let text = format!(
-            "{name} did not move to {}: {reason}; it is tried again",
-            self.directory.name(to)
-        );
+        let next = if wanted { "it is tried again" } else { "it stays here" };
+        let text = format!("{name} did not move to {}: {reason}; {next}", self.directory.name(to));
         setback.reason = reason;
         fx.vm_notice(NoticeKind::Failed, vm, evacuation, text);
         fx.urgent();

@@ -200,7 +200,7 @@ impl Node {
         let leaves = targets.is_some();
         for vm in self.vms.values().filter(|vm| self.arrivals.get(vm.id).is_none()) {
             let (state, remaining) = match self.departures.get(vm.id) {
-                Some(departure) => (departure.state(now), departure.remaining()),
+                Some(departure) => (self.shown_departure(now, departure), departure.remaining()),
                 None if leaves
                     && self.setbacks.get(&vm.id).is_some_and(|one| one.not_before > now) =>
                 {
@@ -209,23 +209,26 @@ impl Node {
                 None if leaves => (VmState::Queued, vm.bytes()),
                 None => (VmState::Resting, 0),
             };
-            let reasons = self.reasons_given(now, targets.as_deref(), vm);
+            let mut reasons = self.reasons_given(now, targets.as_deref(), vm);
+            if let Some(departure) = self.departures.get(vm.id) {
+                reasons.extend(self.doubts_of_departure(now, departure));
+            }
             if !take(Listed { vm, state, remaining, reasons }) {
                 return false;
             }
         }
         for departure in self.departures.all().filter(|one| !self.vms.contains_key(&one.id.vm)) {
-            let (vm, state) = (&departure.vm, departure.state(now));
+            let (vm, state) = (&departure.vm, self.shown_departure(now, departure));
             let remaining = departure.remaining();
-            if !take(Listed { vm, state, remaining, reasons: Vec::new() }) {
+            let reasons = self.doubts_of_departure(now, departure);
+            if !take(Listed { vm, state, remaining, reasons }) {
                 return false;
             }
         }
         for arrival in self.arrivals.all() {
-            let waits = arrival.waits_for_word(now);
-            let state = if waits { VmState::Unknown } else { VmState::Arriving };
-            let vm = &arrival.vm;
-            if !take(Listed { vm, state, remaining: 0, reasons: Vec::new() }) {
+            let (vm, state) = (&arrival.vm, self.shown_arrival(now, arrival));
+            let reasons = self.doubts_of_arrival(now, arrival);
+            if !take(Listed { vm, state, remaining: 0, reasons }) {
                 return false;
             }
         }

@@ -13,6 +13,7 @@ mod news;
 mod queue;
 mod samples;
 mod schedule;
+pub(crate) mod shown;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -425,10 +425,8 @@ impl Node {
         for departure in self.departures.all() {
             report.vms += 1;
             report.bytes = report.bytes.saturating_add(departure.remaining());
-            if departure.state(now) == crate::message::VmState::Unknown {
-                report.unknown += 1;
-            }
         }
+        report.unknown = self.uncertain_here(now).try_into().unwrap_or(u32::MAX);
         if let Some(targets) = self.own_targets(now) {
             let resting = self.vms.values().filter(|vm| {
                 self.departures.get(vm.id).is_none() && self.arrivals.get(vm.id).is_none()

@@ -14,7 +14,13 @@ fn running_moves_are_given_up_and_their_vms_run_on() {
         let flow = world.flowing(4 << 20).await?;
         let request = Request::Cancel { id: Some(first.clone()), abort: true };
         let aborted: Vec<Cancelled> = world.cluster().ask("a1", &request).await?;
-        let expect = Cancelled { id: first.clone(), state: "aborted".to_owned(), was_so: false };
+        let expect = Cancelled {
+            was_done: false,
+            goes_on: Vec::new(),
+            id: first.clone(),
+            state: "aborted".to_owned(),
+            was_so: false,
+        };
         ensure!(aborted == [expect.clone()], "{aborted:?}");
         // What is aborted stays so.
         let request = Request::Cancel { id: Some(first.clone()), abort: false };

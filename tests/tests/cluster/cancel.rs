@@ -15,7 +15,13 @@ fn running_moves_finish_and_nothing_new_starts() {
         // Cancelled elsewhere than where it was started.
         let request = Request::Cancel { id: None, abort: false };
         let cancelled: Vec<Cancelled> = world.cluster().ask("b1", &request).await?;
-        let expect = Cancelled { id: first.clone(), state: "cancelled".to_owned(), was_so: false };
+        let expect = Cancelled {
+            was_done: false,
+            goes_on: Vec::new(),
+            id: first.clone(),
+            state: "cancelled".to_owned(),
+            was_so: false,
+        };
         ensure!(cancelled == [expect], "{cancelled:?}");
         until("all hosts know that it is cancelled", Duration::from_secs(10), async || {
             for host in world.cluster().hosts() {

@@ -30,13 +30,13 @@ fn all_arrive_once_and_intact() {
         );
         println!(
             "undisturbed: total {} ms, {:.2} x bound; individual {:.2} x bound; score {:.2}; \
-             {} MiB needed, {} MiB sent; longest pause {} ms, {:.0} ms as the hypervisors say; {}",
+             {} MiB needed, {:?} MiB sent; longest pause {:?} ms, {:.0} ms as the hypervisors say; {}",
             measures.total_ms,
             ratio(measures.total_ms, measures.bound_total_ms),
             ratio(measures.mean_individual_ms, measures.bound_individual_ms),
             measures.score,
             measures.bytes_needed >> 20,
-            measures.bytes_sent >> 20,
+            measures.bytes_sent.map(|bytes| bytes >> 20),
             measures.max_downtime_ms,
             world.longest_pause().await?,
             traffic.longest_gap(),

@@ -49,7 +49,7 @@ impl Figures {
             mean_individual_s: seconds(measures.mean_individual_ms),
             bound_individual_s: seconds(measures.bound_individual_ms),
             mean_completion_s: seconds(measures.mean_completion_ms),
-            longest_pause_ms: measures.max_downtime_ms as f64,
+            longest_pause_ms: measures.max_downtime_ms.expect("every pause is known") as f64,
             wan_mb: seen.wan_bytes / 1e6,
             score: measures.score,
         }

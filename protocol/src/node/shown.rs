@@ -1,0 +1,120 @@
+//! How moves are shown to people: where each end is, and whom it waits for.
+//!
+//! What is shown says no more than is known. A guest that stands still because one end of its move
+//! does not speak is uncertain, with the reason and the way out; and a move whose outcome is looked
+//! into has not switched over because of that.
+
+use alloc::{format, string::String, vec::Vec};
+use core::time::Duration;
+
+use super::Node;
+use crate::{
+    arrivals::Arrival,
+    departures::{Departure, Phase},
+    message::VmState,
+    time::Instant,
+};
+
+/// How long a destination that is not heard may owe its word before people should know.
+const OWED_FOR: Duration = Duration::from_secs(3);
+/// The same of a destination that is heard: its hypervisor may take a while to resume the guest.
+const OWED_THOUGH_HEARD_FOR: Duration = Duration::from_secs(10);
+
+impl Node {
+    /// Where a VM that leaves this host is.
+    pub(super) fn shown_departure(&self, now: Instant, departure: &Departure) -> VmState {
+        match departure.state(now) {
+            _ if self.waits_for_destination(now, departure) => VmState::Unknown,
+            // Its guest has not been paused: nothing switches over.
+            VmState::Switching
+                if departure.phase != Phase::Switching && departure.paused_at.is_none() =>
+            {
+                VmState::Moving
+            }
+            state => state,
+        }
+    }
+
+    /// Why it is not certain where a VM that leaves this host is, if it is not.
+    pub(super) fn doubts_of_departure(&self, now: Instant, departure: &Departure) -> Vec<String> {
+        let to = self.directory.name(departure.to);
+        let silent = !self.membership.is_up(now, departure.to);
+        if self.waits_for_destination(now, departure) {
+            return alloc::vec![match silent {
+                true => format!(
+                    "it has left this host for {to}, which is not heard, and stands still until the \
+                     daemon there is back. If {to} is lost, start the VM cold from its disk"
+                ),
+                false => format!(
+                    "it has left this host for {to}, which does not say that it runs there: see \
+                     `lifeboat events` on {to}"
+                ),
+            }];
+        }
+        match &departure.phase {
+            Phase::Deciding { reason, .. }
+                if self.shown_departure(now, departure) == VmState::Unknown =>
+            {
+                let whom = if silent { format!("; {to} is not heard") } else { String::new() };
+                alloc::vec![format!(
+                    "what became of its move to {to} is looked into: {reason}{whom}"
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn waits_for_destination(&self, now: Instant, departure: &Departure) -> bool {
+        let Phase::Gone { since, .. } = departure.phase else { return false };
+        let patience = match self.membership.is_up(now, departure.to) {
+            true => OWED_THOUGH_HEARD_FOR,
+            false => OWED_FOR,
+        };
+        now.since(since) >= patience
+    }
+
+    /// Where a VM that comes to this host is.
+    pub(super) fn shown_arrival(&self, now: Instant, arrival: &Arrival) -> VmState {
+        if arrival.waits_for_word(now) { VmState::Unknown } else { VmState::Arriving }
+    }
+
+    /// Why it is not certain where a VM that comes to this host is, if it is not.
+    pub(super) fn doubts_of_arrival(&self, now: Instant, arrival: &Arrival) -> Vec<String> {
+        if !arrival.waits_for_word(now) {
+            return Vec::new();
+        }
+        let source = self.directory.name(arrival.id.source);
+        let waits = format!(
+            "it is complete here and paused: {source} does not say whether its own copy is gone"
+        );
+        if self.membership.is_up(now, arrival.id.source) {
+            return alloc::vec![waits];
+        }
+        let me = self.directory.name(self.me);
+        alloc::vec![format!(
+            "{waits}, and is not heard. If you know that {source} is dead, its power off: `lifeboat \
+             cancel --declare-dead {source}` on {me}"
+        )]
+    }
+
+    /// VMs of this host of which it is not certain where they are.
+    pub(super) fn uncertain_here(&self, now: Instant) -> usize {
+        let is_unknown = |state: &VmState| *state == VmState::Unknown;
+        let leave = self.departures.all().map(|one| self.shown_departure(now, one));
+        let come = self.arrivals.all().map(|one| self.shown_arrival(now, one));
+        leave.chain(come).filter(is_unknown).count()
+    }
+}
+
+/// Whether what a silent host said last of a VM, `old`, is overtaken by what the hosts say that are
+/// heard and list it.
+pub(crate) fn is_overtaken(old: VmState, heard: &[VmState]) -> bool {
+    // The other end of a move that is not over tells of its own end alone.
+    let is_open = |state: &VmState| {
+        matches!(state, VmState::Arriving | VmState::Committing | VmState::Unknown)
+    };
+    match old {
+        VmState::Arriving => !heard.is_empty(),
+        _ => heard.iter().any(|state| !is_open(state)),
+    }
+}

@@ -1,0 +1,190 @@
+//! What is shown of an evacuation while hosts are silent: nothing is called done that nobody knows of,
+//! and it is said which VM waits for whom.
+
+use crate::{
+    LIMIT, finish,
+    world::{MIB, Setup, World, hypervisor::Place},
+};
+use lifeboat_protocol::{
+    Input,
+    command::Command,
+    input::DepartureEvent,
+    message::{InventoryVm, VmState},
+    output::NoticeKind,
+    view::EvacuationView,
+    vm::RunState,
+};
+use std::time::Duration;
+
+/// One VM on the first of two hosts that are emptied, some seconds after the start, and once a byte
+/// of it has arrived.
+fn under_way() -> World {
+    let mut world = World::new(&Setup::new(2, 2));
+    world.add_vm(0, 300 * MIB, 8_000_000);
+    world.run(Duration::from_secs(10));
+    world.evacuate(2);
+    until(&mut world, Place::Incoming);
+    world.run(Duration::from_millis(500));
+    world
+}
+
+fn until(world: &mut World, place: Place) {
+    world.run_until(LIMIT, "the VM is there", |world| {
+        world.places(world.vms[0]).iter().any(|(_, found)| *found == place)
+    });
+}
+
+fn seen(world: &World, host: usize) -> EvacuationView {
+    world.node(host).evacuations_view(world.local(host)).pop().expect("one is known")
+}
+
+/// The VM as a host lists it, with the hosts that have it.
+fn listed(world: &World, host: usize) -> Vec<(String, InventoryVm)> {
+    let listed = world.node(host).vms_view(world.local(host));
+    listed.into_iter().map(|one| (one.host, one.vm)).collect()
+}
+
+fn receiver(world: &World) -> usize {
+    let places = world.places(world.vms[0]);
+    places.iter().map(|(host, _)| *host).find(|host| *host > 1).expect("one receives")
+}
+
+#[test]
+fn what_a_silent_host_had_to_move_is_not_done() {
+    let mut world = under_way();
+    world.kill_host(0);
+    world.run(Duration::from_secs(20));
+    for host in [1, 2, 3] {
+        let view = seen(&world, host);
+        assert!(!view.done, "{host}: {view:?}");
+        assert_eq!((view.silent.as_slice(), view.not_heard), (&["a1".to_owned()][..], 1), "{host}");
+    }
+}
+
+#[test]
+fn a_host_that_was_heard_to_be_empty_may_go_dark() {
+    let mut world = under_way();
+    finish(&mut world);
+    world.run(Duration::from_secs(3));
+    world.kill_host(0);
+    world.run(Duration::from_secs(10));
+    for host in [1, 2, 3] {
+        let view = seen(&world, host);
+        assert!(view.done && view.silent.is_empty(), "{host}: {view:?}");
+    }
+    world.kill_host(1);
+    world.run(Duration::from_secs(10));
+    for host in [2, 3] {
+        assert!(seen(&world, host).done, "{:?}", seen(&world, host));
+    }
+}
+
+#[test]
+fn a_copy_that_waits_for_a_silent_source_is_counted_and_named() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    world.crash(0);
+    world.run(Duration::from_secs(12));
+    let to = receiver(&world);
+    assert_eq!(world.hosts[to].hypervisor.place(world.vms[0]), Some(Place::Arrived));
+    for host in [1, 2, 3] {
+        let view = seen(&world, host);
+        assert_eq!((view.unknown, view.done), (1, false), "{host}: {view:?}");
+        let all = listed(&world, host);
+        let (_, waits) = all.iter().find(|(at, _)| *at == world.hosts[to].name).expect("listed");
+        assert_eq!(waits.state, VmState::Unknown, "{host}");
+        let why = waits.reasons.join(" ");
+        let name = &world.hosts[to].name;
+        assert!(why.contains("a1 does not say") && why.contains("not heard"), "{why}");
+        assert!(why.contains("cancel --declare-dead a1") && why.contains(name.as_str()), "{why}");
+    }
+    world.start(0);
+    finish(&mut world);
+    world.run(Duration::from_secs(3));
+    assert!(seen(&world, 3).done);
+}
+
+#[test]
+fn a_vm_that_is_given_to_a_silent_destination_is_counted_and_named() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    world.crash(to);
+    world.run(Duration::from_secs(12));
+    let name = world.hosts[to].name.clone();
+    for host in (0..4).filter(|host| *host != to) {
+        let view = seen(&world, host);
+        assert_eq!((view.unknown, view.done), (1, false), "{host}: {view:?}");
+        let all = listed(&world, host);
+        // What the silent host said last is older than what the source says.
+        assert_eq!(all.len(), 1, "{host}: {all:?}");
+        assert_eq!((all[0].0.as_str(), all[0].1.state), ("a1", VmState::Unknown), "{host}");
+        let why = all[0].1.reasons.join(" ");
+        assert!(why.contains(&name) && why.contains("not heard"), "{why}");
+    }
+    world.start(to);
+    finish(&mut world);
+}
+
+#[test]
+fn what_a_silent_host_said_of_a_vm_that_runs_elsewhere_is_not_listed() {
+    let mut world = under_way();
+    let dead = receiver(&world);
+    world.kill_host(dead);
+    finish(&mut world);
+    world.run(Duration::from_secs(3));
+    let other = 5 - dead;
+    let all = listed(&world, 1);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!((&all[0].0, all[0].1.state), (&world.hosts[other].name, VmState::Resting));
+}
+
+#[test]
+fn how_a_vm_settled_is_said_as_it_is() {
+    let mut world = World::new(&Setup::new(1, 1));
+    for state in [RunState::Running, RunState::Paused, RunState::ShutOff] {
+        world.add_vm_as(0, 64 * MIB, 0, state);
+    }
+    world.run(Duration::from_secs(10));
+    world.evacuate(1);
+    finish(&mut world);
+    let said: Vec<&str> = world.hosts[0].notices.iter().map(|one| one.text.as_str()).collect();
+    for expect in ["vm1 runs at b1", "vm2 is at b1, paused", "vm3 is at b1, shut off"] {
+        assert!(said.contains(&expect), "{said:#?}");
+    }
+}
+
+#[test]
+fn what_is_given_up_is_not_said_to_be_tried_again() {
+    let mut world = under_way();
+    let id = seen(&world, 0).id;
+    world.command(3, Command::Cancel { id, abort: true });
+    world.run(Duration::from_secs(5));
+    let failed = world.notices(NoticeKind::Failed);
+    let said: Vec<&str> = failed.iter().map(|one| one.text.as_str()).collect();
+    assert!(said.len() == 1 && said[0].ends_with("; it stays here"), "{said:?}");
+}
+
+#[test]
+fn a_destination_that_is_lost_is_named_as_the_reason() {
+    let mut world = under_way();
+    let dead = receiver(&world);
+    world.kill_host(dead);
+    finish(&mut world);
+    let failed = world.notices(NoticeKind::Failed);
+    let said: Vec<&str> = failed.iter().map(|one| one.text.as_str()).collect();
+    let expect = format!("{} is not heard any more; it is tried again", world.hosts[dead].name);
+    assert!(said.iter().any(|text| text.contains(&expect)), "{said:?}");
+}
+
+#[test]
+fn a_move_that_failed_at_its_start_does_not_switch_over() {
+    let mut world = under_way();
+    let id = world.node(0).departures().all().next().expect("it leaves").id;
+    let end = DepartureEvent::JobEnded(Err("no storage pool".to_owned()));
+    world.input(0, Input::Departure(id, end));
+    let all = listed(&world, 0);
+    let states: Vec<VmState> =
+        all.iter().filter(|(host, _)| host == "a1").map(|(_, one)| one.state).collect();
+    assert_eq!(states, [VmState::Moving], "{all:?}");
+}
