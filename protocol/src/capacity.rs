@@ -260,7 +260,7 @@ impl Capacity {
             before.tokens.min(round.tokens) * 1000 >= u64::from(outlook.divided) * WHOLE_PERMILLE;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
-            || whole && round.arrived >= sent && round.is_used_up()
+            || whole && round.arrived >= sent.max(scaled(allowed, 800, 1000)) && round.is_used_up()
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
@@ -390,12 +390,15 @@ impl Capacity {
                 return false;
             }
             raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
-            // One more at a time: those that find no room would be under way for nothing.
+            // Half as many more at a time: those that find no room would be under way for nothing.
+            let at_a_time = (before / 2).max(1);
             let smaller = [FIRST_STEP_PERMILLE, FIRST_STEP_PERMILLE * 2, FIRST_STEP_PERMILLE * 4];
             let smaller = smaller.map(|step| self.value.permille(1000 + step));
-            let least = smaller.into_iter().find(|least| further(*least) > 0);
-            if further(raised) > 1 {
-                raised = least.unwrap_or(raised);
+            if further(raised) > at_a_time {
+                let fits = |step: &BytesPerSec| (1..=at_a_time).contains(&further(*step));
+                let most = smaller.into_iter().rev().find(fits);
+                let least = || smaller.into_iter().find(|step| further(*step) > 0);
+                raised = most.or_else(least).unwrap_or(raised);
             }
         }
         if wide {

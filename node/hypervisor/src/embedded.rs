@@ -131,10 +131,9 @@ impl Hypervisor for EmbeddedHypervisor {
         })
     }
 
-    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError> {
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
         let list: Vec<Description> = self.ask("list its migrations", Request::List).await?;
-        let leaving = list.iter().filter(|described| described.migrating);
-        Ok(leaving.map(|described| id(&described.definition.uuid)).collect())
+        Ok(list.iter().any(|one| one.migrating && id(&one.definition.uuid) == vm))
     }
 
     fn source_channels(&self, directory: &Path, vm: VmId, _copy_storage: bool) -> Vec<Channel> {

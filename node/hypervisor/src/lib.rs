@@ -127,8 +127,8 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// What this host really has of a VM, now.
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError>;
 
-    /// VMs with an outgoing migration under way (found again after a restart of the daemon).
-    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError>;
+    /// Whether a VM has an outgoing migration under way (found again after a restart of the daemon).
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError>;
 
     /// The sockets that the carrier shall listen on at the source.
     fn source_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel>;
@@ -160,14 +160,17 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Runs a paused copy.
     async fn resume(&self, vm: VmId) -> Result<(), HypervisorError>;
 
-    /// Destroys and undefines whatever this host has of the VM.
+    /// Destroys and undefines whatever this host has of the VM, and removes what a failed arrival
+    /// made beside it. Refuses, as [`forget`](Self::forget) does, where more than a definition would
+    /// be lost with the definition: a saved state, or what the hypervisor knows of snapshots.
     async fn discard(&self, vm: VmId) -> Result<(), HypervisorError>;
 
     /// Source: removes the shut-off remains of a VM that now runs elsewhere.
     /// Refuses (without change) if a live copy is here.
     async fn forget(&self, vm: VmId) -> Result<(), HypervisorError>;
 
-    /// The definition of a shut-off VM, to be given to [`define`](Self::define) elsewhere.
+    /// The definition of a shut-off VM, to be given to [`define`](Self::define) elsewhere. Refused
+    /// where [`Vm::obstacles`] would name something, which may have come up since.
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError>;
 
     /// Defines a shut-off VM from another host's definition.

@@ -45,7 +45,8 @@ target = "terminal"
 [hypervisor]
 # libvirt, or embedded: an emulated one to try things out.
 {hypervisor}
-# Move disks too; not needed where both sites see the same storage.
+# Move disks too; not needed where both sites see the same storage. libvirt then needs an active
+# storage pool at the destination for each directory that holds images.
 copy_storage = false
 # Let hypervisors talk to each other without the carrier. A fallback: shares are then kept only
 # roughly, and an outage costs the move.

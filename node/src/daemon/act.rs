@@ -134,8 +134,7 @@ impl Means {
         let there = convert::hypervisor_id(vm);
         // Without an answer nothing is said: the protocol asks again.
         let Ok(copy) = self.hypervisor.look(there).await else { return };
-        let Ok(outgoing) = self.hypervisor.outgoing().await else { return };
-        let outgoing = outgoing.contains(&there);
+        let Ok(outgoing) = self.hypervisor.is_leaving(there).await else { return };
         self.tell(Input::Looked { vm, copy: convert::copy(copy), outgoing });
     }
 

@@ -127,7 +127,18 @@ pub struct Departure {
     pub(crate) progressed_at: Instant,
     /// When its first bytes flowed, once that is known.
     pub(crate) flows_since: Option<Instant>,
+    /// Whether it waits while its guest runs, and leaves the link to others: its destination is silent, or
+    /// its hypervisor does not begin.
+    pub(crate) held: bool,
+    /// Whether its bytes may flow while its outcome is open: nobody said that the migration is over.
+    pub(crate) may_flow: bool,
+    /// Whether people have been told that it waits for a silent destination.
+    pub(crate) told_waits: bool,
 }
+
+/// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a
+/// journal that does not take the intent, must not keep the link from others.
+const BEGINS_LATE: Duration = Duration::from_secs(5);
 
 /// Bytes that a guest has rewritten after some time: at its rate, and no more than there is to rewrite.
 /// `dirty_rate`: as measured during the move, bytes per second; the higher of it and the one before
@@ -138,9 +149,13 @@ fn rewritten(vm: &Vm, dirty_rate: u64, time: Duration) -> u64 {
 }
 
 impl Departure {
-    /// Its stage in the schedule; `None` once it takes nothing from the link any more.
+    /// Its stage in the schedule; `None` while it is held, and once it takes nothing from the link any
+    /// more. What may still flow gets what a switchover needs: a hypervisor that waits for its last
+    /// bytes to flow does not answer, so that without tokens the outcome would stay open for ever.
     pub fn stage(&self) -> Option<Stage> {
         match self.phase {
+            Phase::Beginning { .. } | Phase::Moving if self.held => None,
+            Phase::Deciding { .. } if self.may_flow => Some(Stage::Switching),
             Phase::Reading | Phase::Reserving { .. } => Some(Stage::Queued),
             Phase::Reserved => Some(Stage::Reserved),
             Phase::Beginning { .. } | Phase::Moving => Some(Stage::Moving),
@@ -175,6 +190,19 @@ impl Departure {
 
     pub(crate) fn is_moving(&self) -> bool {
         self.phase == Phase::Moving
+    }
+
+    /// Holds it, or lets it go on. A guest must not be paused for a destination that cannot resume it; one
+    /// that is paused already needs its last bytes to flow. Whether that is news.
+    pub(crate) fn hold(&mut self, now: Instant, destination_alive: bool) -> bool {
+        let held = match self.phase {
+            Phase::Beginning { since } => {
+                !destination_alive || now.since(since) > BEGINS_LATE && !self.offline()
+            }
+            Phase::Moving => !destination_alive,
+            _ => false,
+        };
+        core::mem::replace(&mut self.held, held) != held
     }
 
     /// Takes in how far the copying is.

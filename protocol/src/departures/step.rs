@@ -35,6 +35,9 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 const SILENT_FOR: Duration = Duration::from_secs(5);
 /// Time between two looks while an outcome is open.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a move of which nothing is heard is given tokens: a hypervisor that hangs for longer must not
+/// keep them from others for ever.
+const MAY_FLOW_FOR: Duration = Duration::from_secs(60);
 /// How long a destination that does not answer is told that the VM stays here. After that it will
 /// ask by itself, and is answered from what the hypervisor shows.
 const TELL_KEPT_FOR: Duration = Duration::from_secs(5);
@@ -221,8 +224,15 @@ impl Departure {
             Phase::Deciding { since, there, .. } => (*since, *there),
             _ => (now, None),
         };
+        self.may_flow = false;
         self.phase = Phase::Deciding { since, looked_at: now, there, reason };
         fx.out(Output::Look { vm: self.id.vm });
+    }
+
+    /// The same where nobody said that the migration is over.
+    fn decide_in_silence(&mut self, now: Instant, fx: &mut Effects) {
+        self.decide(now, "the hypervisor has fallen silent about it".into(), fx);
+        self.may_flow = true;
     }
 
     /// The hypervisor here has said what it really has.
@@ -457,10 +467,11 @@ impl Departure {
             }
             Phase::Moving | Phase::Switching if now.since(self.heard_at) > SILENT_FOR => {
                 self.heard_at = now;
-                self.decide(now, "the hypervisor has fallen silent about it".into(), fx);
+                self.decide_in_silence(now, fx);
             }
-            Phase::Deciding { looked_at, .. } if now.since(*looked_at) >= LOOK_EVERY => {
+            Phase::Deciding { since, looked_at, .. } if now.since(*looked_at) >= LOOK_EVERY => {
                 *looked_at = now;
+                self.may_flow &= now.since(*since) < MAY_FLOW_FOR;
                 fx.out(Output::Look { vm: self.id.vm });
                 fx.send(self.to, Direct::Ask { id: self.id, offline });
             }
@@ -489,6 +500,14 @@ impl Departure {
             fx.send(self.to, Direct::Renew { id: self.id });
         }
         Ended::No
+    }
+
+    /// A guest that is paused for a destination that has fallen silent runs on here, if it is not too late:
+    /// only the daemon there can resume it.
+    pub(crate) fn give_up_on_silent(&mut self, fx: &mut Effects) {
+        if self.phase == Phase::Switching && !self.giving_up {
+            self.abort(fx);
+        }
     }
 
     fn give_up_on_lost(&mut self, now: Instant, lost: bool, fx: &mut Effects) {
@@ -598,5 +617,77 @@ pub(crate) fn restored(
         rate: BytesPerSec(0),
         progressed_at: now,
         flows_since: None,
+        held: false,
+        may_flow: true,
+        told_waits: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{EvacuationId, Incarnation, LinkId, NodeId, VmId},
+        journal::DepartureRecord,
+        message::Stage,
+        vm::{Policy, RunState, Vm},
+    };
+
+    fn restored_move() -> Departure {
+        let vm = Vm {
+            id: VmId([1; 16]),
+            name: "web".into(),
+            state: RunState::Running,
+            memory: 1 << 30,
+            processors: 1,
+            disk: 0,
+            dirty_rate: 0,
+            working_set: 0,
+            policy: Policy::default(),
+            obstacles: alloc::vec::Vec::new(),
+        };
+        let id = MoveId { vm: vm.id, source: NodeId(1), incarnation: Incarnation(1), attempt: 1 };
+        let record = DepartureRecord {
+            to: NodeId(2),
+            link: LinkId(1),
+            evacuation: EvacuationId(1),
+            vm,
+            decided: Decided::Open,
+            start_ms: 0,
+            attempts: 1,
+        };
+        restored(Instant(0), id, record, &mut Effects::default())
+    }
+
+    #[test]
+    fn what_may_still_flow_has_tokens_until_somebody_says_that_it_is_over() {
+        let mut departure = restored_move();
+        assert_eq!(departure.stage(), Some(Stage::Switching));
+        let over = DepartureEvent::JobEnded(Err("cancelled".into()));
+        departure.happened(Instant(1), over, &mut Effects::default());
+        assert_eq!(departure.stage(), None);
+    }
+
+    #[test]
+    fn what_may_still_flow_does_not_keep_its_tokens_for_ever() {
+        let mut departure = restored_move();
+        let (config, mut fx) = (Config::default(), Effects::default());
+        for after in [MAY_FLOW_FOR / 2, MAY_FLOW_FOR * 2] {
+            let now = Instant(0) + after;
+            departure.tick(now, &config, true, false, Duration::ZERO, &mut fx);
+            let expected = (after < MAY_FLOW_FOR).then_some(Stage::Switching);
+            assert_eq!(departure.stage(), expected);
+        }
+    }
+
+    #[test]
+    fn a_move_that_does_not_begin_leaves_the_link_to_others() {
+        let mut departure = restored_move();
+        departure.phase = Phase::Beginning { since: Instant(0) };
+        let soon = Instant(0) + Duration::from_secs(1);
+        assert!(!departure.hold(soon, true));
+        assert_eq!(departure.stage(), Some(Stage::Moving));
+        assert!(departure.hold(soon + Duration::from_secs(5), true));
+        assert_eq!(departure.stage(), None);
     }
 }

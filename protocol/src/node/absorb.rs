@@ -53,7 +53,7 @@ impl Node {
                 self.hypervisor_down = Some(reason);
             }
             Input::Link(sample) => {
-                self.samples.insert(sample.link, sample);
+                self.samples.take_in(now, sample);
             }
             Input::Looked { vm, copy, outgoing } => self.looked(now, vm, copy, outgoing, fx),
             Input::Departure(id, event) => {

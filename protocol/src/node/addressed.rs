@@ -142,7 +142,7 @@ impl Node {
         };
         let (often, rarely) = (self.config.busy_heartbeat, self.config.distant_heartbeat);
         let flows = |link: LinkId| {
-            let sample = self.samples.get(&link);
+            let sample = self.samples.get(now, link);
             sample.is_some_and(|sample| sample.sent.0 > 0 || sample.arrived.0 > 0)
         };
         let steward = self.stewards(self.site).contains(&self.me);

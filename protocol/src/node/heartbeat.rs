@@ -118,12 +118,12 @@ impl Node {
 
     pub(crate) fn own_link_reports(&self, now: Instant) -> Vec<LinkReport> {
         self.samples
-            .values()
+            .all(now)
             .map(|sample| LinkReport {
                 link: sample.link,
                 sent: sample.sent,
                 arrived: sample.arrived,
-                held_back: self.held_back(now, sample),
+                held_back: self.held_back(now, &sample),
                 tokens: self.usable_tokens(now, sample.link),
             })
             .collect()

@@ -11,6 +11,7 @@ mod advice;
 mod heartbeat;
 mod news;
 mod queue;
+mod samples;
 mod schedule;
 pub(crate) mod shown;
 
@@ -21,7 +22,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use self::advice::{Advised, Turns};
+use self::{
+    advice::{Advised, Turns},
+    samples::Samples,
+};
 use crate::{
     arrivals::Arrivals,
     audience::Audience,
@@ -32,7 +36,7 @@ use crate::{
     effects::Effects,
     evacuation::Evacuations,
     ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, SiteId, VmId},
-    input::{HostSample, Input, LinkSample},
+    input::{HostSample, Input},
     journal::{self, Key, Value},
     membership::{Liveness, Membership},
     message::InventoryVm,
@@ -83,7 +87,7 @@ pub struct Node {
     pub(crate) holders: BTreeMap<LinkId, Holder>,
     pub(crate) issuers: BTreeMap<LinkId, Issuer>,
     pub(crate) capacities: BTreeMap<LinkId, Capacity>,
-    pub(crate) samples: BTreeMap<LinkId, LinkSample>,
+    pub(crate) samples: Samples,
     pub(crate) granted: BTreeMap<LinkId, (BytesPerSec, Instant)>,
     pub(crate) host: HostSample,
     pub(crate) hypervisor_down: Option<String>,
@@ -173,7 +177,7 @@ impl Node {
             holders: BTreeMap::new(),
             issuers: BTreeMap::new(),
             capacities: BTreeMap::new(),
-            samples: BTreeMap::new(),
+            samples: Samples::default(),
             granted: BTreeMap::new(),
             host: HostSample::default(),
             hypervisor_down: Some(NOT_ANSWERED_YET.into()),

@@ -282,9 +282,10 @@ impl Node {
             let capacity = capacity.map_or(BytesPerSec(1), |one| one.usable());
             let over = capacity.time_for(target.before.saturating_add(vm.bytes()));
             // Hosts that choose in the same moment choose different ones among those alike.
+            let inbound = target.inbound.div_ceil((vm.bytes() / 2).max(1));
             let alike = target.free.checked_ilog2().unwrap_or(0);
             let spread = mixed(vm.id.spread(), target.node.0);
-            let merit = (Reverse(over), Reverse(target.inbound), alike, spread);
+            let merit = (Reverse(over), Reverse(inbound), alike, spread);
             if best.is_none_or(|(most, _, _)| merit > most) {
                 best = Some((merit, target.node, target.link));
             }
@@ -475,7 +476,7 @@ impl Node {
 
     /// Round-trip time over a link, as the carrier or heartbeats measured it.
     pub(crate) fn link_round_trip(&self, now: Instant, link: LinkId) -> Duration {
-        let measured = self.samples.get(&link).and_then(|sample| sample.round_trip);
+        let measured = self.samples.get(now, link).and_then(|sample| sample.round_trip);
         let far = self.directory.link(link).map(|entry| (entry.from, &entry.to));
         let heard = self
             .membership

@@ -37,6 +37,13 @@ const EXHAUSTED_PERMILLE: u64 = 930;
 const FIRST_SETUP: Duration = Duration::from_millis(500);
 /// The same in round trips: three for the streams.
 const FIRST_SETUP_ROUND_TRIPS: u32 = 3;
+/// Weight of a move that is held among the moves of its host: what it cannot do without.
+const HELD: u16 = 1;
+/// The least weight of one that goes on.
+const LIGHTEST: u16 = 10;
+/// How long a VM may wait for a silent destination until people are told: a supervisor may have the daemon
+/// back before.
+const TELL_WAITS_AFTER: Duration = Duration::from_secs(5);
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
 /// Time between two orders to forget what is left of VMs that run elsewhere.
@@ -172,7 +179,7 @@ impl Node {
     ) {
         for vm in needed {
             if self.departures.get(*vm).is_none() {
-                self.make_room(now, order, needed, fx);
+                self.make_room(now, link, order, needed, fx);
                 self.reserve(now, *vm, link, fx);
             }
         }
@@ -185,17 +192,30 @@ impl Node {
 
     /// Gives up the reservation furthest down the order for a VM that needs one now: the order changes
     /// with the estimate of the link, and what was reserved first may not be next any more. `needed`:
-    /// all that need one.
-    fn make_room(&mut self, now: Instant, order: &[Contender], needed: &[VmId], fx: &mut Effects) {
+    /// all that need one. A link of which nothing is open here gets one from a link of which several are.
+    fn make_room(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        order: &[Contender],
+        needed: &[VmId],
+        fx: &mut Effects,
+    ) {
         if self.departures_open() < self.config.departures_at_once {
             return;
         }
+        let given_up =
+            |departure: &Departure| !departure.begun() && now.since(departure.began_at) >= KEPT_FOR;
         let mut others = order.iter().rev().map(|contender| contender.vm.vm);
-        let last = others.find(|vm| {
-            let given_up = |departure: &Departure| {
-                !departure.begun() && now.since(departure.began_at) >= KEPT_FOR
+        let last = others
+            .find(|vm| !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
+        let last = last.or_else(|| {
+            let open = |by: LinkId| {
+                self.departures.all().filter(|one| one.link == by && one.stage().is_some()).count()
             };
-            !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up)
+            let spare = |one: &&Departure| one.link != link && given_up(one) && open(one.link) > 1;
+            let spare = self.departures.all().filter(|_| open(link) == 0).filter(spare);
+            spare.max_by_key(|one| one.began_at).map(|one| one.id.vm)
         });
         let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
         if departure.phase == Phase::Reserved {
@@ -250,6 +270,9 @@ impl Node {
             rate: BytesPerSec(0),
             progressed_at: now,
             flows_since: None,
+            held: false,
+            may_flow: false,
+            told_waits: false,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -294,7 +317,7 @@ impl Node {
         let Some(departure) = self.departures.get_mut(contender.vm.vm) else { return };
         let weight = match departure.stage() {
             Some(Stage::Switching) => 1000,
-            Some(Stage::Moving) => tokens.clamp(10, 900),
+            Some(Stage::Moving) => tokens.clamp(LIGHTEST, 900),
             _ => return,
         };
         if departure.weight != weight {
@@ -308,6 +331,7 @@ impl Node {
             let Some(departure) = self.departures.get(vm) else { continue };
             let (to, evacuation) = (departure.to, departure.evacuation);
             let up = self.membership.is_up(now, to);
+            let alive = self.membership.liveness(now, to) == Liveness::Alive;
             let lost = !up
                 && (self.is_alone_silent(now, to)
                     || !departure.begun() && self.others_take_it(now, to, evacuation));
@@ -318,7 +342,17 @@ impl Node {
             let id = departure.id;
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
+            self.tell_waits(now, vm, up, fx);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
+            if departure.hold(now, alive) {
+                self.news = true;
+                departure.weight = if departure.held { HELD } else { LIGHTEST };
+                fx.out(Output::SetWeight { id, weight: departure.weight });
+                fx.urgent();
+            }
+            if !alive {
+                departure.give_up_on_silent(fx);
+            }
             match (&departure.phase, wanted_by) {
                 // The order to start it still waits for the journal.
                 (Phase::Beginning { .. }, _) if unstarted => departure.keep(now, fx),
@@ -348,6 +382,26 @@ impl Node {
             }
         }
         self.arrivals.settled.tick(now, fx);
+    }
+
+    /// Says once that a VM which can run at its destination only waits for the daemon there.
+    fn tell_waits(&mut self, now: Instant, vm: VmId, heard: bool, fx: &mut Effects) {
+        let Some(departure) = self.departures.get_mut(vm).filter(|one| !heard && !one.told_waits)
+        else {
+            return;
+        };
+        let Phase::Gone { since, .. } = departure.phase else { return };
+        if now.since(since) < TELL_WAITS_AFTER {
+            return;
+        }
+        departure.told_waits = true;
+        let (name, evacuation) = (departure.vm.name.clone(), departure.evacuation);
+        let there = self.directory.name(departure.to);
+        let text = format!(
+            "{name} stands complete and paused on {there}, which has fallen silent: it runs on as soon \
+             as the daemon there is back. If that host is lost for good, start it cold from its disk."
+        );
+        fx.vm_notice(NoticeKind::Unknown, vm, evacuation, text);
     }
 
     /// Has what is left here of VMs that run elsewhere forgotten, again and again: a hypervisor may
@@ -410,7 +464,7 @@ impl Node {
             if slices::issuer_of(link, 0, up) != Some(self.me) {
                 continue;
             }
-            let mut arrived = self.samples.get(&link).map_or(0, |sample| sample.arrived.0);
+            let mut arrived = self.samples.get(now, link).map_or(0, |sample| sample.arrived.0);
             let times = if self.config.planted(Bug::ArrivalsCountedTwice) { 2 } else { 1 };
             let mut senders = Vec::new();
             let mut complete = true;

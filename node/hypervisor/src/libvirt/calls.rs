@@ -41,16 +41,50 @@ pub(super) async fn call<T: Send + 'static>(
         .await
         .map_err(|_| overdue())?
         .map_err(unreachable)?;
-    pool.run(deadline, move || {
-        ask(&connection).map_err(|failure| (failure, connection.is_alive().unwrap_or(false)))
-    })
-    .await
-    .map_err(|_| overdue())?
-    .map_err(|(failure, alive)| match failure {
+    let answer =
+        pool.run(deadline, move || asked(&connection, ask)).await.map_err(|_| overdue())?;
+    answer.map_err(|failure| told(what, failure))
+}
+
+/// As [`call_about`], over a connection of its own.
+///
+/// For what needs the VM's QEMU to answer. libvirtd takes only a few requests of one client at a
+/// time, and does not even answer its keepalive meanwhile: a few that hang would take everything
+/// else with them that goes over the same connection.
+pub(super) async fn call_apart<T: Send + 'static>(
+    link: &Link,
+    pool: &Pool,
+    vm: VmId,
+    what: &str,
+    deadline: Duration,
+    ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+) -> Result<Option<T>, HypervisorError> {
+    let overdue = || HypervisorError::Timeout { what: what.into(), seconds: deadline.as_secs() };
+    // Where it is known to be away, nobody waits for another one.
+    let up = tokio::time::timeout(deadline, link.connection()).await.map_err(|_| overdue())?;
+    up.map_err(unreachable)?;
+    let uri = link.uri().to_owned();
+    let answer = pool.run(deadline, move || {
+        let connection = super::link::open(&uri).map_err(|error| (error.into(), false))?;
+        asked(&connection, |connection| about(connection, vm, ask))
+    });
+    answer.await.map_err(|_| overdue())?.map_err(|failure| told(what, failure))
+}
+
+/// The answer, or the failure and whether the connection is still alive.
+fn asked<T>(
+    connection: &Connect,
+    ask: impl FnOnce(&Connect) -> Result<T, Failure>,
+) -> Result<T, (Failure, bool)> {
+    ask(connection).map_err(|failure| (failure, connection.is_alive().unwrap_or(false)))
+}
+
+fn told(what: &str, (failure, alive): (Failure, bool)) -> HypervisorError {
+    match failure {
         Failure::Libvirt(error) if !alive => unreachable(error.message().to_owned()),
         Failure::Libvirt(error) => refused(what, error.message().to_owned()),
         Failure::Refused(reason) => refused(what, reason),
-    })
+    }
 }
 
 /// Asks libvirt for something about one VM, which may be absent: then the answer is `None`.
@@ -62,14 +96,19 @@ pub(super) async fn call_about<T: Send + 'static>(
     deadline: Duration,
     ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
 ) -> Result<Option<T>, HypervisorError> {
-    call(link, pool, what, deadline, move |connection| {
-        let Some(domain) = find(connection, vm)? else { return Ok(None) };
-        match ask(&domain) {
-            Err(Failure::Libvirt(error)) if is_absent(&error) => Ok(None),
-            answer => answer.map(Some),
-        }
-    })
-    .await
+    call(link, pool, what, deadline, move |connection| about(connection, vm, ask)).await
+}
+
+fn about<T>(
+    connection: &Connect,
+    vm: VmId,
+    ask: impl FnOnce(&Domain) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let Some(domain) = find(connection, vm)? else { return Ok(None) };
+    match ask(&domain) {
+        Err(Failure::Libvirt(error)) if is_absent(&error) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// The domain of this UUID, if the host has it.
@@ -81,7 +120,7 @@ pub(super) fn find(connection: &Connect, vm: VmId) -> Result<Option<Domain>, Err
     }
 }
 
-fn is_absent(error: &Error) -> bool {
+pub(super) fn is_absent(error: &Error) -> bool {
     error.code() == ErrorNumber::NoDomain.into()
 }
 

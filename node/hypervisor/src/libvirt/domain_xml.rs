@@ -11,7 +11,7 @@
 //! ```
 
 use quick_xml::{
-    NsReader,
+    NsReader, XmlVersion,
     events::{BytesStart, Event},
     name::{Namespace, ResolveResult},
 };
@@ -29,8 +29,21 @@ pub(super) struct Description {
     pub(super) policy: Option<Result<Policy, String>>,
     /// Why it cannot be migrated at all.
     pub(super) obstacles: Vec<String>,
-    /// Target names of the disks that a guest writes to, e.g. `vda`.
-    pub(super) disks: Vec<String>,
+    /// The disks that it keeps, without removable media and those that VMs share.
+    pub(super) disks: Vec<Disk>,
+    /// What its host keeps in files beside its disks while it is shut off.
+    pub(super) kept_beside: Vec<&'static str>,
+}
+
+/// One disk of a domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Disk {
+    /// Its name in the guest, e.g. `vda`.
+    pub(super) target: String,
+    /// What it is on, as libvirt names it: a file, a device, a volume; `None` on a network.
+    pub(super) source: Option<String>,
+    /// Whether the guest may write to it.
+    pub(super) written: bool,
 }
 
 /// Reads a domain's XML as libvirt gives it.
@@ -42,7 +55,7 @@ pub(super) fn describe(xml: &str) -> Result<Description, String> {
     let mut reader = NsReader::from_str(xml);
     let mut description = Description::default();
     let mut path: Vec<String> = Vec::new();
-    let mut disk = Disk::default();
+    let mut disk = DiskElement::default();
     loop {
         match reader.read_resolved_event().map_err(|error| error.to_string())? {
             (_, Event::Eof) => return Ok(description),
@@ -59,7 +72,7 @@ pub(super) fn describe(xml: &str) -> Result<Description, String> {
             }
             (_, Event::End(_)) => {
                 if is(&path, &["domain", "devices", "disk"]) {
-                    description.disks.extend(std::mem::take(&mut disk).written());
+                    description.disks.extend(std::mem::take(&mut disk).kept());
                 }
                 path.pop();
             }
@@ -73,15 +86,20 @@ pub(super) fn describe(xml: &str) -> Result<Description, String> {
 
 /// What is known so far of the disk that is being read.
 #[derive(Default)]
-struct Disk {
+struct DiskElement {
     is_disk: bool,
-    shared_or_fixed: bool,
+    on_network: bool,
+    shared: bool,
+    read_only: bool,
     target: Option<String>,
+    source: Option<String>,
 }
 
-impl Disk {
-    fn written(self) -> Option<String> {
-        self.target.filter(|_| self.is_disk && !self.shared_or_fixed)
+impl DiskElement {
+    fn kept(self) -> Option<Disk> {
+        let target = self.target.filter(|_| self.is_disk && !self.shared)?;
+        let source = self.source.filter(|_| !self.on_network);
+        Some(Disk { target, source, written: !self.read_only })
     }
 }
 
@@ -89,7 +107,7 @@ fn visit(
     path: &[String],
     ours: bool,
     element: &BytesStart<'_>,
-    disk: &mut Disk,
+    disk: &mut DiskElement,
     description: &mut Description,
 ) {
     if ours && is(path, &["domain", "metadata", "policy"]) {
@@ -103,14 +121,34 @@ fn visit(
         }
     } else if is(path, &["domain", "devices", "disk"]) {
         let device = attribute(element, "device");
-        *disk = Disk { is_disk: device.is_none_or(|device| device == "disk"), ..Disk::default() };
+        *disk = DiskElement {
+            is_disk: device.is_none_or(|device| matches!(device.as_str(), "disk" | "lun")),
+            on_network: attribute(element, "type").as_deref() == Some("network"),
+            ..DiskElement::default()
+        };
+    } else if is(path, &["domain", "devices", "disk", "source"]) {
+        disk.source = source(element);
     } else if is(path, &["domain", "devices", "disk", "target"]) {
         disk.target = attribute(element, "dev");
-    } else if is(path, &["domain", "devices", "disk", "readonly"])
-        || is(path, &["domain", "devices", "disk", "shareable"])
+    } else if is(path, &["domain", "devices", "disk", "readonly"]) {
+        disk.read_only = true;
+    } else if is(path, &["domain", "devices", "disk", "shareable"]) {
+        disk.shared = true;
+    } else if is(path, &["domain", "os", "nvram"]) {
+        if attribute(element, "type").as_deref() != Some("network") {
+            description.kept_beside.push("its firmware's variables");
+        }
+    } else if is(path, &["domain", "devices", "tpm", "backend"])
+        && attribute(element, "type").as_deref() == Some("emulator")
     {
-        disk.shared_or_fixed = true;
+        description.kept_beside.push("its TPM's state");
     }
+}
+
+/// What a disk is on: libvirt names it in another attribute for each kind of disk.
+fn source(element: &BytesStart<'_>) -> Option<String> {
+    let named = ["file", "dev", "dir", "volume"];
+    named.iter().find_map(|name| attribute(element, name)).or_else(|| attribute(element, "type"))
 }
 
 fn policy(element: &BytesStart<'_>) -> Result<Policy, String> {
@@ -159,7 +197,8 @@ fn local_name(element: &BytesStart<'_>) -> String {
 
 fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = element.try_get_attribute(name).ok().flatten()?;
-    Some(String::from_utf8_lossy(&attribute.value).into_owned())
+    let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+    Some(value.map_or_else(|_| String::from_utf8_lossy(&attribute.value).into(), Into::into))
 }
 
 #[cfg(test)]
@@ -247,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn disks_that_the_guest_writes_alone_are_listed() {
+    fn disks_that_a_vm_keeps_for_itself_are_listed() {
         let description = described(
             "<devices>
              <disk type='file' device='disk'><target dev='vda'/></disk>
@@ -257,7 +296,36 @@ mod tests {
              <disk type='block' device='disk'><target dev='vdd'/><shareable/></disk>
              </devices>",
         );
-        assert_eq!(description.disks, ["vda", "vdb"]);
+        let named = |written: bool| {
+            let disks = description.disks.iter().filter(|disk| disk.written == written);
+            disks.map(|disk| disk.target.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!((named(true), named(false)), (vec!["vda", "vdb"], vec!["vdc"]));
+    }
+
+    #[test]
+    fn what_a_disk_is_on_is_named() {
+        let description = described(
+            "<devices>
+             <disk type='file'><source file='/images/a&amp;b.img'><x/></source><target dev='vda'/></disk>
+             <disk type='block' device='lun'><source dev='/dev/vg/b'/><target dev='sda'/></disk>
+             <disk type='volume'><source pool='p' volume='c'/><target dev='vdc'/></disk>
+             <disk type='nvme'><source type='pci' namespace='1'/><target dev='vdd'/></disk>
+             <disk type='network'><source protocol='rbd' name='p/e'/><target dev='vde'/></disk>
+             </devices>",
+        );
+        let sources: Vec<_> = description.disks.iter().map(|disk| disk.source.as_deref()).collect();
+        let expect = [Some("/images/a&b.img"), Some("/dev/vg/b"), Some("c"), Some("pci"), None];
+        assert_eq!(sources, expect);
+    }
+
+    #[test]
+    fn what_a_host_keeps_beside_the_disks_is_named() {
+        let description = described(
+            "<os><nvram template='/t.fd'>/nvram/web_VARS.fd</nvram></os>
+             <devices><tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices>",
+        );
+        assert_eq!(description.kept_beside, ["its firmware's variables", "its TPM's state"]);
     }
 
     #[test]

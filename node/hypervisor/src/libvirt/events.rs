@@ -38,6 +38,11 @@ pub(super) fn meaning(vm: VmId, event: u32, detail: u32, part: Part) -> Option<H
     }
 }
 
+/// Whether a lifecycle event tells of a VM that begins to arrive here.
+pub(super) fn begins_to_arrive(event: u32, detail: u32) -> bool {
+    (event, detail) == (sys::VIR_DOMAIN_EVENT_STARTED, sys::VIR_DOMAIN_EVENT_STARTED_MIGRATED)
+}
+
 /// Everyone who listens to a driver's events.
 #[derive(Default)]
 pub(super) struct Subscribers(Mutex<Vec<mpsc::UnboundedSender<HypervisorEvent>>>);

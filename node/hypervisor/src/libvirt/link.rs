@@ -54,6 +54,11 @@ impl Link {
         Arc::new(Self { uri, state, stopping: AtomicBool::new(false) })
     }
 
+    /// Where libvirt is reached.
+    pub(super) fn uri(&self) -> &str {
+        &self.uri
+    }
+
     /// Starts the thread that keeps the connection up, until [`stop`](Self::stop).
     pub(super) fn run(
         self: &Arc<Self>,

@@ -133,6 +133,11 @@ pub(super) fn bound_by_qemu(channels: &[Channel]) -> impl Iterator<Item = &Path>
     channels.iter().filter(|channel| channel.name != LIBVIRT).map(|channel| channel.path.as_path())
 }
 
+/// Whether disks are copied, too.
+pub(super) fn disks_travel(channels: &[Channel]) -> bool {
+    channels.iter().any(|channel| channel.name == DISKS)
+}
+
 fn unix(path: &str) -> String {
     format!("unix://{path}")
 }

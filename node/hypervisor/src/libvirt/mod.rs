@@ -6,13 +6,17 @@
 //! - *Only a paused, complete copy is resumed*: [`resume`](crate::Hypervisor::resume) refuses what
 //!   is still arriving, and what libvirt itself paused for a switchover.
 //! - *A hung libvirtd costs threads, never the runtime*: see `pool`.
+//! - *A hung QEMU holds up its own VM alone*: whatever waits for a QEMU goes over a connection and a
+//!   pool apart, and of a domain whose QEMU libvirt waits for nothing is asked that waits with it.
+//! - *A definition never takes with it what it does not carry*: [`definition`](crate::Hypervisor::definition)
+//!   is refused for whatever `obstacles` names, and libvirt is not allowed to delete a saved state,
+//!   snapshots or checkpoints with one.
 //!
 //! It never talks to another host: reaching the destination is libvirtd's work, over the sockets
 //! that the carrier listens on, or at the address of a direct migration.
 //!
 //! What an operator should know:
-//! - Autostart is switched off at the source before a migration begins, so that a host that boots
-//!   again does not start a second copy. It is not remembered or switched on again.
+//! - Autostart is off while a VM moves: see `autostart`.
 //! - With the carrier, libvirt's own keepalive between the hosts must outlast every outage that
 //!   the carrier bridges: set `keepalive_interval` and `keepalive_count` to e.g. 30 and 10 in
 //!   `qemu.conf` (source) and `libvirtd.conf` (destination). For direct migrations 1 and 3 suit.
@@ -24,13 +28,18 @@
 //! - A direct migration is limited by libvirt in whole MiB per second, rounded down, at least 1;
 //!   the limit does not hold for the switchover.
 
+mod arrivals;
+mod autostart;
 mod calls;
 mod domain_xml;
 mod events;
 mod link;
+mod list;
 mod migration;
 mod moves;
+mod obstacles;
 mod owner;
+mod owner_pause;
 mod pool;
 mod process;
 mod raw;
@@ -45,7 +54,7 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, chown},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -54,9 +63,11 @@ use tokio::{runtime::Handle, sync::mpsc};
 use virt::{connect::Connect, domain::Domain, error::ErrorNumber, sys};
 
 use self::{
+    arrivals::Arrivals,
     calls::{Failure, QUICK, SLOW, refused},
     events::{Part, Subscribers},
     link::{Link, LinkChange},
+    list::{Listed, refuse_if_it_hangs},
     moves::Moves,
     owner::Owner,
     pool::Pool,
@@ -65,10 +76,11 @@ use self::{
 };
 use crate::{
     Channel, Copy, HostCapacity, Hypervisor, HypervisorError, HypervisorEvent, MigrationOrder,
-    Policy, Progress, Vm, VmId,
+    Progress, RunState, Vm, VmId,
 };
 
 const KIND: &str = "libvirt";
+const DISCARD: &str = "discard a VM's copy";
 /// How much later than this driver libvirt may learn that a process has exited.
 const LIBVIRT_LAG: Duration = Duration::from_secs(5);
 const LIBVIRT_LAG_POLL: Duration = Duration::from_millis(20);
@@ -130,11 +142,15 @@ struct Inner {
     config: LibvirtConfig,
     link: Arc<Link>,
     pool: Pool,
+    /// For calls that wait for a QEMU.
+    patient: Pool,
     moves: Moves,
+    /// What is being asked of which VM, and not answered yet.
+    questions: Mutex<BTreeSet<(VmId, &'static str)>>,
+    arrivals: Arrivals,
+    listed: Listed,
     subscribers: Subscribers,
     runtime: Handle,
-    /// Complaints about policies that were made already.
-    complaints: Mutex<BTreeSet<(VmId, String)>>,
 }
 
 impl LibvirtHypervisor {
@@ -148,10 +164,13 @@ impl LibvirtHypervisor {
             link: Link::new(config.uri.clone()),
             config,
             pool: Pool::new(),
+            patient: Pool::new(),
             moves: Moves::default(),
+            questions: Mutex::default(),
+            arrivals: Arrivals::default(),
+            listed: Listed::default(),
             subscribers: Subscribers::default(),
             runtime: Handle::current(),
-            complaints: Mutex::default(),
         });
         let (events, changes) = (Arc::downgrade(&inner), Arc::downgrade(&inner));
         inner.link.run(
@@ -174,6 +193,19 @@ fn with(inner: &Weak<Inner>, act: impl FnOnce(&Arc<Inner>)) {
     }
 }
 
+/// Open until it is dropped, on whichever thread that is in the end.
+struct OpenQuestion {
+    inner: Arc<Inner>,
+    vm: VmId,
+    what: &'static str,
+}
+
+impl Drop for OpenQuestion {
+    fn drop(&mut self) {
+        self.inner.open_questions().remove(&(self.vm, self.what));
+    }
+}
+
 impl Inner {
     fn on_link_change(self: &Arc<Self>, change: LinkChange) {
         match change {
@@ -193,6 +225,15 @@ impl Inner {
                 let part = self.moves.lifecycle(vm, event, detail);
                 if let Some(meaning) = events::meaning(vm, event, detail, part) {
                     self.subscribers.publish(&meaning);
+                    if matches!(meaning, HypervisorEvent::GuestPaused(_))
+                        && let Some(attempt) = self.moves.not_halted(vm)
+                    {
+                        let look_into = owner_pause::look_into(Arc::clone(self), vm, attempt);
+                        self.runtime.spawn(look_into);
+                    }
+                }
+                if events::begins_to_arrive(event, detail) {
+                    self.runtime.spawn(arrivals::note_images(Arc::clone(self), vm));
                 }
                 if event == sys::VIR_DOMAIN_EVENT_STOPPED
                     && let Some(attempt) = self.moves.attempt(vm)
@@ -236,6 +277,23 @@ impl Inner {
         self.call_about(vm, what, deadline, ask).await?.ok_or(HypervisorError::NoSuchVm(vm))
     }
 
+    /// As `ask`, of what needs the VM's QEMU to answer.
+    async fn ask_qemu<T: Send + 'static>(
+        &self,
+        vm: VmId,
+        what: &str,
+        deadline: Duration,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, HypervisorError> {
+        let ask = |domain: &Domain| {
+            refuse_if_it_hangs(domain)?;
+            ask(domain)
+        };
+        calls::call_apart(&self.link, &self.patient, vm, what, deadline, ask)
+            .await?
+            .ok_or(HypervisorError::NoSuchVm(vm))
+    }
+
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
         let part = self.moves.part(vm);
         let copy =
@@ -243,80 +301,51 @@ impl Inner {
         Ok(copy.await?.unwrap_or(Copy::Absent))
     }
 
-    /// Which end of a migration each VM is on that has one under way.
-    async fn migrating(&self) -> Result<Vec<(VmId, Side)>, HypervisorError> {
-        let active = self.call("list the VMs", QUICK, |connection| {
-            let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
-            Ok(domains.iter().filter_map(id_of).collect::<Vec<_>>())
-        });
-        let mut migrating = Vec::new();
-        for vm in active.await? {
-            let side =
-                self.call_about(vm, "tell a VM's job", QUICK, |domain| Ok(job_side(domain)?));
-            if let Some(side) = side.await?.flatten() {
-                migrating.push((vm, side));
-            }
+    /// As `call_about`, but refused while the same question is open: what waits for a QEMU, or a
+    /// job, never piles up behind it.
+    async fn call_once_about<T: Send + 'static>(
+        self: &Arc<Self>,
+        vm: VmId,
+        what: &'static str,
+        ask: impl FnOnce(&Domain) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<Option<T>, HypervisorError> {
+        if !self.open_questions().insert((vm, what)) {
+            return Err(refused(what, "it has not answered the same question yet"));
         }
-        Ok(migrating)
+        let question = OpenQuestion { inner: Arc::clone(self), vm, what };
+        let ask = move |domain: &Domain| {
+            let _question = question;
+            refuse_if_it_hangs(domain)?;
+            ask(domain)
+        };
+        self.call_about(vm, what, QUICK, ask).await
     }
 
-    /// Whether a domain is neither what remains of one that moved away nor one still arriving.
-    fn is_vm_of_this_host(&self, domain: &Domain) -> bool {
-        let copy = id_of(domain).map(|id| copy_here(domain, self.moves.part(id)));
-        matches!(copy, Some(Ok(copy)) if !matches!(copy, Copy::Incoming | Copy::MovedAway))
+    fn open_questions(&self) -> MutexGuard<'_, BTreeSet<(VmId, &'static str)>> {
+        self.questions.lock().expect("nothing panics while it holds this")
     }
 
-    /// A domain as lifeboat knows it, with what is wrong with its policy; `None` if it vanished, or
-    /// is no VM of this host. libvirt gives the XML of an arrival only once it is over.
-    fn described(&self, domain: &Domain) -> Option<(Vm, Option<String>)> {
-        let id = id_of(domain)?;
-        if !self.is_vm_of_this_host(domain) {
-            return None;
-        }
-        let name = domain.name().ok()?;
-        let (state, _) = raw::state(domain).ok()?;
-        let info = domain.info().ok()?;
-        let xml = domain.xml_desc(0).ok()?;
-        let description = domain_xml::describe(&xml).unwrap_or_else(|problem| {
-            domain_xml::Description { policy: Some(Err(problem)), ..Default::default() }
-        });
-        let (policy, problem) = match description.policy {
-            None => (Policy::default(), None),
-            Some(Ok(policy)) => (policy, None),
-            Some(Err(problem)) => (Policy::default(), Some(problem)),
-        };
-        let local_disk = match self.config.storage {
-            Storage::Shared => 0,
-            Storage::Local => description
-                .disks
-                .iter()
-                .filter_map(|disk| domain.block_info(disk, 0).ok())
-                .map(|disk| disk.capacity)
-                .sum(),
-        };
-        let vm = Vm {
-            id,
-            name,
-            state: state::run_state_of(state),
-            memory: info.max_mem * 1024,
-            processors: info.nr_virt_cpu,
-            local_disk,
-            dirty_rate: None,
-            working_set: None,
-            policy,
-            obstacles: description.obstacles,
-        };
-        Some((vm, problem))
+    /// The end of a migration that a VM is on, if it has one under way.
+    async fn side(self: &Arc<Self>, vm: VmId) -> Result<Option<Side>, HypervisorError> {
+        let side = self.call_once_about(vm, "tell a VM's job", |domain| Ok(job_side(domain)?));
+        Ok(side.await?.flatten())
     }
 
-    /// Logs what is wrong with a policy, once.
-    fn complain(&self, vm: VmId, name: &str, problem: String) {
-        let mut complaints = self.complaints.lock().expect("nothing panics while it holds this");
-        if complaints.insert((vm, problem.clone())) {
-            tracing::warn!(
-                "the policy in the metadata of VM {name} ({vm}) is not valid: {problem}; \
-                 the default policy counts for it until that is corrected"
-            );
+    /// Whether a VM is shut off because its QEMU ended without being told to.
+    async fn has_crashed(&self, vm: VmId) -> bool {
+        let state =
+            self.call_about(vm, "tell a VM's state", QUICK, |domain| Ok(raw::state(domain)?));
+        let crashed = (sys::VIR_DOMAIN_SHUTOFF, sys::VIR_DOMAIN_SHUTOFF_CRASHED);
+        state.await.is_ok_and(|state| state == Some(crashed))
+    }
+
+    async fn is_leaving(self: &Arc<Self>, vm: VmId) -> Result<bool, HypervisorError> {
+        match self.side(vm).await {
+            Ok(side) => Ok(side == Some(Side::Source)),
+            Err(error @ HypervisorError::Unreachable { .. }) => Err(error),
+            // libvirt itself waits for the QEMU; but a call that has not returned is not over.
+            Err(_) if self.moves.is_under_way(vm) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 }
@@ -365,41 +394,15 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn vms(&self) -> Result<Vec<Vm>, HypervisorError> {
-        let inner = Arc::clone(&self.0);
-        let listed = self.0.call("list the VMs", SLOW, move |connection| {
-            let domains = connection.list_all_domains(0)?;
-            // A VM that vanishes while it is asked is left out.
-            let described: Vec<_> = domains
-                .iter()
-                .filter_map(|domain| Some((domain, inner.described(domain)?)))
-                .collect();
-            // Where a migration ends, libvirt describes its VM only afterwards: it may be gone.
-            Ok(described
-                .into_iter()
-                .filter(|(domain, _)| inner.is_vm_of_this_host(domain))
-                .map(|(_, description)| description)
-                .collect::<Vec<_>>())
-        });
-        let complain = |(vm, problem): (Vm, Option<String>)| {
-            if let Some(problem) = problem {
-                self.0.complain(vm.id, &vm.name, problem);
-            }
-            vm
-        };
-        Ok(listed.await?.into_iter().map(complain).collect())
+        list::vms(&self.0).await
     }
 
     async fn look(&self, vm: VmId) -> Result<Copy, HypervisorError> {
         self.0.look(vm).await
     }
 
-    async fn outgoing(&self) -> Result<Vec<VmId>, HypervisorError> {
-        let migrating = self.0.migrating().await?;
-        Ok(migrating
-            .into_iter()
-            .filter(|(_, side)| *side == Side::Source)
-            .map(|(vm, _)| vm)
-            .collect())
+    async fn is_leaving(&self, vm: VmId) -> Result<bool, HypervisorError> {
+        self.0.is_leaving(vm).await
     }
 
     fn source_channels(&self, directory: &Path, vm: VmId, copy_storage: bool) -> Vec<Channel> {
@@ -419,6 +422,9 @@ impl Hypervisor for LibvirtHypervisor {
                 return Err(refused(what, format!("this host has a copy already ({present:?})")));
             }
         }
+        self.0.call_about(vm, what, QUICK, refuse_over_saved_state).await?;
+        let sockets = migration::bound_by_qemu(channels).map(Path::to_path_buf).collect();
+        let disks_travel = migration::disks_travel(channels);
         let channels = channels.to_vec();
         let prepare = move |connection: &Connect| {
             let owner = owner::owner(&connection.capabilities()?).map_err(Failure::Refused)?;
@@ -426,15 +432,18 @@ impl Hypervisor for LibvirtHypervisor {
                 Failure::Refused(format!("its sockets' directory cannot be made ready: {error}"))
             })
         };
-        self.0.call(what, QUICK, prepare).await
+        self.0.call(what, QUICK, prepare).await?;
+        self.0.arrivals.expect(vm, sockets, disks_travel);
+        Ok(())
     }
 
     async fn begin(&self, order: MigrationOrder) -> Result<(), HypervisorError> {
+        self.0.arrivals.over(order.vm);
         source::begin(Arc::clone(&self.0), order).await
     }
 
     async fn progress(&self, vm: VmId) -> Result<Option<Progress>, HypervisorError> {
-        let progress = self.0.call_about(vm, "tell a migration's progress", QUICK, |domain| {
+        let progress = self.0.call_once_about(vm, "tell a migration's progress", |domain| {
             Ok(match job_side(domain)? {
                 Some(Side::Source) => Some(progress_of(&raw::job(domain)?)),
                 _ => None,
@@ -444,7 +453,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn set_max_downtime(&self, vm: VmId, milliseconds: u64) -> Result<(), HypervisorError> {
-        let set = self.0.ask(vm, "allow a longer pause", QUICK, move |domain| {
+        let set = self.0.ask_qemu(vm, "allow a longer pause", QUICK, move |domain| {
             domain.migrate_set_max_downtime(milliseconds.max(1), 0)?;
             Ok(())
         });
@@ -460,13 +469,14 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn pause(&self, vm: VmId) -> Result<(), HypervisorError> {
+        self.0.moves.halts(vm);
         let pause = |domain: &Domain| Ok(domain.suspend().map(drop)?);
-        self.0.ask(vm, "pause a VM", SLOW, pause).await
+        self.0.ask_qemu(vm, "pause a VM", SLOW, pause).await
     }
 
     async fn abort(&self, vm: VmId) -> Result<(), HypervisorError> {
         let abort = |domain: &Domain| Ok(raw::abort_job(domain)?);
-        self.0.ask(vm, "give a migration up", SLOW, abort).await
+        self.0.ask_qemu(vm, "give a migration up", SLOW, abort).await
     }
 
     async fn resume(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -478,7 +488,10 @@ impl Hypervisor for LibvirtHypervisor {
                 Err(Failure::Refused(format!("it is not a paused, complete copy ({other:?})")))
             }
         };
-        self.0.ask(vm, "resume a VM", SLOW, resume).await
+        self.0.ask(vm, "resume a VM", SLOW, resume).await?;
+        self.0.arrivals.over(vm);
+        self.0.runtime.spawn(autostart::give_back(Arc::clone(&self.0), vm));
+        Ok(())
     }
 
     async fn discard(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -495,7 +508,15 @@ impl Hypervisor for LibvirtHypervisor {
             }
             Ok(())
         };
-        self.0.call_about(vm, "discard a VM's copy", SLOW, discard).await.map(drop)
+        self.0.call_about(vm, DISCARD, SLOW, discard).await?;
+        if let Some(arrival) = self.0.arrivals.over(vm) {
+            let clear = move |connection: &Connect| {
+                arrivals::clear(connection, &arrival);
+                Ok(())
+            };
+            self.0.call(DISCARD, SLOW, clear).await?;
+        }
+        Ok(())
     }
 
     async fn forget(&self, vm: VmId) -> Result<(), HypervisorError> {
@@ -516,11 +537,17 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError> {
-        let definition = |domain: &Domain| {
+        let storage = self.0.config.storage;
+        let definition = move |domain: &Domain| {
             if domain.is_active()? {
                 return Err(Failure::Refused("it is not shut off".into()));
             }
-            Ok(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?)
+            let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?;
+            let described = domain_xml::describe(&xml).map_err(Failure::Refused)?;
+            // It may have been shut off, saved or given a disk since it was listed.
+            let obstacles = obstacles::obstacles(domain, RunState::ShutOff, &described, storage)?;
+            let xml = if domain.autostart()? { autostart::marked(&xml) } else { xml };
+            if obstacles.is_empty() { Ok(xml) } else { Err(Failure::Refused(obstacles.join("; "))) }
         };
         self.0.ask(vm, "give a VM's definition", QUICK, definition).await
     }
@@ -532,10 +559,11 @@ impl Hypervisor for LibvirtHypervisor {
         let define = move |connection: &Connect| {
             // libvirt would take it as the definition from the next start of the live one on.
             let present = id.map(|vm| calls::find(connection, vm)).transpose()?.flatten();
-            if let Some(domain) = present
-                && domain.is_active()?
-            {
-                return Err(Failure::Refused("a live copy is on this host".into()));
+            if let Some(domain) = present {
+                if domain.is_active()? {
+                    return Err(Failure::Refused("a live copy is on this host".into()));
+                }
+                refuse_over_saved_state(&domain)?;
             }
             connection.define_domain_xml(&definition)?;
             Ok(())
@@ -602,12 +630,22 @@ fn progress_of(job: &Job) -> Progress {
     }
 }
 
+/// Removes a definition alone: libvirt refuses it of a domain with a saved state, snapshots or
+/// checkpoints, unless told to delete these, too.
 fn undefine(domain: &Domain) -> Result<(), Failure> {
-    let flags = sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-        | sys::VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-        | sys::VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-        | sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
-    Ok(domain.undefine_flags(flags)?)
+    Ok(domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)?)
+}
+
+/// libvirt would start the VM from that state when it is next started here, in place of its own.
+fn refuse_over_saved_state(domain: &Domain) -> Result<(), Failure> {
+    if domain.has_managed_save(0)? {
+        return Err(Failure::Refused(
+            "this host has a saved state of it: remove that (virsh managedsave-remove) if it is of \
+             no use any more"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 fn id_of(domain: &Domain) -> Option<VmId> {

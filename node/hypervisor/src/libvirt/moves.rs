@@ -10,7 +10,7 @@ use std::{
 
 use virt::sys;
 
-use super::events::Part;
+use super::events::{Part, begins_to_arrive};
 use crate::VmId;
 
 /// One attempt to send a VM away.
@@ -33,6 +33,10 @@ struct Outgoing {
     ended: bool,
     /// The guest stands still: for the switchover, or since before the migration.
     paused: bool,
+    /// It was this driver that paused it.
+    halted: bool,
+    /// Its owner paused it: the move is given up.
+    held: bool,
     /// The process was reported to be gone.
     gone: bool,
 }
@@ -46,7 +50,15 @@ impl Moves {
         }
         tables.last_attempt += 1;
         let attempt = Attempt(tables.last_attempt);
-        tables.outgoing.insert(vm, Outgoing { attempt, ended: false, paused: false, gone: false });
+        let outgoing = Outgoing {
+            attempt,
+            ended: false,
+            paused: false,
+            halted: false,
+            held: false,
+            gone: false,
+        };
+        tables.outgoing.insert(vm, outgoing);
         Some(attempt)
     }
 
@@ -67,6 +79,35 @@ impl Moves {
         }
     }
 
+    /// Notes that this driver is about to pause the guest itself.
+    pub(super) fn halts(&self, vm: VmId) {
+        if let Some(outgoing) = self.tables().outgoing.get_mut(&vm) {
+            outgoing.halted = true;
+        }
+    }
+
+    /// The attempt, unless this driver has paused its guest itself.
+    pub(super) fn not_halted(&self, vm: VmId) -> Option<Attempt> {
+        let tables = self.tables();
+        let outgoing = tables.outgoing.get(&vm).filter(|outgoing| !outgoing.halted);
+        outgoing.map(|outgoing| outgoing.attempt)
+    }
+
+    /// Notes that the guest is paused by its owner; false if the attempt is over.
+    pub(super) fn hold(&self, vm: VmId, attempt: Attempt) -> bool {
+        let mut tables = self.tables();
+        let outgoing = tables.outgoing.get_mut(&vm);
+        let under_way = outgoing.filter(|one| one.attempt == attempt && !one.ended && !one.gone);
+        under_way.map(|outgoing| outgoing.held = true).is_some()
+    }
+
+    /// Whether the guest is paused by its owner.
+    pub(super) fn is_held(&self, vm: VmId, attempt: Attempt) -> bool {
+        let tables = self.tables();
+        let outgoing = tables.outgoing.get(&vm);
+        outgoing.is_some_and(|outgoing| outgoing.attempt == attempt && outgoing.held)
+    }
+
     /// Whether the guest stands still: a process that exits now was given away, or has taken the
     /// only state of its guest with it; in neither case did the guest itself shut down.
     pub(super) fn is_paused(&self, vm: VmId, attempt: Attempt) -> bool {
@@ -82,6 +123,11 @@ impl Moves {
         {
             outgoing.ended = true;
         }
+    }
+
+    /// Whether the migration is not over, as far as this process knows.
+    pub(super) fn is_under_way(&self, vm: VmId) -> bool {
+        self.tables().outgoing.get(&vm).is_some_and(|outgoing| !outgoing.ended)
     }
 
     /// Notes that the VM's process is gone; true only the first time in an attempt.
@@ -118,9 +164,7 @@ impl Moves {
 
     /// Takes a lifecycle event into account; returns the part the host had when it came.
     pub(super) fn lifecycle(&self, vm: VmId, event: u32, detail: u32) -> Part {
-        if (event, detail)
-            == (sys::VIR_DOMAIN_EVENT_STARTED, sys::VIR_DOMAIN_EVENT_STARTED_MIGRATED)
-        {
+        if begins_to_arrive(event, detail) {
             self.arriving(vm);
         }
         let part = self.part(vm);

@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use virt::{connect::Connect, domain::Domain, error::Error, sys};
+use virt::{
+    connect::Connect,
+    domain::Domain,
+    error::{Error, ErrorNumber},
+    sys,
+};
 
 use crate::VmId;
 
@@ -45,6 +50,8 @@ pub(super) struct Job {
     pub(super) disk_processed: u64,
     pub(super) disk_remaining: u64,
     pub(super) page_size: u64,
+    /// Bytes per second at which memory is sent, as QEMU last measured it.
+    pub(super) memory_rate: u64,
     /// Pages per second.
     pub(super) dirty_rate: u64,
     pub(super) pass: u64,
@@ -88,6 +95,57 @@ pub(super) fn state(domain: &Domain) -> Result<(u32, u32), Error> {
     Ok((state.unsigned_abs(), reason.unsigned_abs()))
 }
 
+/// What keeps libvirt from asking a domain's QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Busy {
+    /// It has been waiting so long for an answer of that QEMU.
+    Occupied(Duration),
+    /// A step of a migration, or of another long job. Whether that is stuck cannot be told.
+    InJob,
+}
+
+/// Whether libvirt is busy with the domain's QEMU. Tells it without waiting itself, of a QEMU that
+/// hangs, too.
+pub(super) fn busy(domain: &Domain) -> Result<Option<Busy>, Error> {
+    let mut control =
+        sys::virDomainControlInfo { state: sys::VIR_DOMAIN_CONTROL_OK, details: 0, stateTime: 0 };
+    // SAFETY: the domain pointer is valid as long as `domain` lives, and `control` outlives the
+    // call, which keeps no reference to it.
+    match checked(unsafe { sys::virDomainGetControlInfo(domain.as_ptr(), &mut control, 0) }) {
+        Ok(()) => {}
+        // Nobody waits for a QEMU that is not there.
+        Err(error) if error.code() == ErrorNumber::OperationInvalid.into() => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    Ok(match control.state {
+        sys::VIR_DOMAIN_CONTROL_OCCUPIED => {
+            Some(Busy::Occupied(Duration::from_millis(control.stateTime)))
+        }
+        sys::VIR_DOMAIN_CONTROL_JOB => Some(Busy::InJob),
+        _ => None,
+    })
+}
+
+/// How many checkpoints libvirt knows of the domain.
+pub(super) fn checkpoints(domain: &Domain) -> Result<u32, Error> {
+    // SAFETY: the domain pointer is valid as long as `domain` lives; with a null pointer libvirt
+    // counts only.
+    let number = unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) };
+    checked(number)?;
+    Ok(number.unsigned_abs())
+}
+
+/// The longest pause that the domain's switchover may take, in milliseconds.
+pub(super) fn max_downtime(domain: &Domain) -> Result<u64, Error> {
+    let mut milliseconds = 0;
+    // SAFETY: the domain pointer is valid as long as `domain` lives, and the number outlives the
+    // call, which keeps no reference to it.
+    let code =
+        unsafe { sys::virDomainMigrateGetMaxDowntime(domain.as_ptr(), &mut milliseconds, 0) };
+    checked(code)?;
+    Ok(milliseconds)
+}
+
 /// Cancels the domain's job.
 pub(super) fn abort_job(domain: &Domain) -> Result<(), Error> {
     // SAFETY: the domain pointer is valid as long as `domain` lives.
@@ -123,6 +181,7 @@ pub(super) fn job(domain: &Domain) -> Result<Job, Error> {
         disk_processed: number(sys::VIR_DOMAIN_JOB_DISK_PROCESSED),
         disk_remaining: number(sys::VIR_DOMAIN_JOB_DISK_REMAINING),
         page_size: number(sys::VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE),
+        memory_rate: number(sys::VIR_DOMAIN_JOB_MEMORY_BPS),
         dirty_rate: number(sys::VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE),
         pass: number(sys::VIR_DOMAIN_JOB_MEMORY_ITERATION),
         downtime_ms: values.unsigned(sys::VIR_DOMAIN_JOB_DOWNTIME),

@@ -9,14 +9,15 @@ use tokio::{
     sync::oneshot,
     time::{sleep, timeout},
 };
-use virt::domain::Domain;
+use virt::{domain::Domain, sys};
 
 use super::{
-    Inner,
-    calls::{Failure, SLOW, refused},
-    job_side,
+    Inner, autostart,
+    calls::{Failure, QUICK, SLOW, refused},
+    id_of, job_side,
     migration::Call,
     moves::Attempt,
+    owner_pause,
     process::Process,
     raw,
     state::{self, Side},
@@ -29,6 +30,8 @@ const ACCEPTANCE: Duration = Duration::from_secs(30);
 /// How often a job is asked for whose end no call of ours tells.
 const JOB_POLL: Duration = Duration::from_millis(500);
 const ACCEPTANCE_POLL: Duration = Duration::from_millis(50);
+/// How often a VM that hangs is asked whether it has a migration under way.
+const ADOPT_POLL: Duration = Duration::from_secs(2);
 
 type Ended = oneshot::Receiver<Result<(), String>>;
 
@@ -46,8 +49,7 @@ async fn start(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), Hyperviso
     let Some(attempt) = inner.moves.leave(vm) else {
         return Err(refused(BEGIN, "it is being migrated already"));
     };
-    let prepare = move |domain: &Domain| prepare(domain, order.max_downtime_ms);
-    let (name, paused) = match inner.ask(vm, BEGIN, SLOW, prepare).await {
+    let (name, paused) = match prepare(&inner, vm, order.max_downtime_ms).await {
         Ok(prepared) => prepared,
         Err(error) => {
             inner.moves.stays(vm, attempt);
@@ -79,19 +81,29 @@ async fn start(inner: Arc<Inner>, order: MigrationOrder) -> Result<(), Hyperviso
     }
 }
 
-/// Makes a domain ready to leave; returns its name, and whether its guest stands still.
-fn prepare(domain: &Domain, max_downtime_ms: u64) -> Result<(String, bool), Failure> {
-    if !domain.is_active()? {
-        return Err(Failure::Refused("it is shut off: only its definition can be moved".into()));
-    }
-    if job_side(domain)?.is_some() {
-        return Err(Failure::Refused("a migration of it is under way already".into()));
-    }
-    if domain.autostart()? {
-        domain.set_autostart(false)?;
-    }
-    domain.migrate_set_max_downtime(max_downtime_ms.max(1), 0)?;
-    identify(domain)
+/// Makes a VM ready to leave; returns its name, and whether its guest stands still.
+async fn prepare(
+    inner: &Inner,
+    vm: VmId,
+    max_downtime_ms: u64,
+) -> Result<(String, bool), HypervisorError> {
+    // First what needs its QEMU: nothing is changed of a VM that hangs.
+    let limit = inner.ask_qemu(vm, BEGIN, QUICK, move |domain| {
+        if !domain.is_active()? {
+            let reason = "it is shut off: only its definition can be moved";
+            return Err(Failure::Refused(reason.into()));
+        }
+        Ok(domain.migrate_set_max_downtime(max_downtime_ms.max(1), 0)?)
+    });
+    limit.await?;
+    let prepare = |domain: &Domain| {
+        if job_side(domain)?.is_some() {
+            return Err(Failure::Refused("a migration of it is under way already".into()));
+        }
+        autostart::take(domain)?;
+        identify(domain)
+    };
+    inner.ask(vm, BEGIN, SLOW, prepare).await
 }
 
 /// A domain's name, and whether its guest stands still.
@@ -101,23 +113,17 @@ fn identify(domain: &Domain) -> Result<(String, bool), Failure> {
 }
 
 /// Waits until the migration shows as a job, or has ended already: then with its result.
-async fn accepted(inner: &Inner, vm: VmId, ended: &mut Ended) -> Option<Result<(), String>> {
+async fn accepted(inner: &Arc<Inner>, vm: VmId, ended: &mut Ended) -> Option<Result<(), String>> {
     loop {
         tokio::select! {
             biased;
             result = &mut *ended => return Some(flat(result)),
             () = sleep(ACCEPTANCE_POLL) => {}
         }
-        if is_leaving(inner, vm).await == Ok(true) {
+        if let Ok(Some(Side::Source)) = inner.side(vm).await {
             return None;
         }
     }
-}
-
-/// Whether libvirt has an outgoing migration of the VM under way.
-async fn is_leaving(inner: &Inner, vm: VmId) -> Result<bool, ()> {
-    let side = inner.call_about(vm, "tell a VM's job", SLOW, |domain| Ok(job_side(domain)?));
-    side.await.map(|side| side.flatten() == Some(Side::Source)).map_err(drop)
 }
 
 async fn wait_for_end(inner: Arc<Inner>, vm: VmId, attempt: Attempt, ended: Ended) {
@@ -126,38 +132,74 @@ async fn wait_for_end(inner: Arc<Inner>, vm: VmId, attempt: Attempt, ended: Ende
 }
 
 /// The migration is over: tells so, and forgets it if the guest runs here.
-async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, result: Result<(), String>) {
+async fn over(inner: Arc<Inner>, vm: VmId, attempt: Attempt, mut result: Result<(), String>) {
+    let held = inner.moves.is_held(vm, attempt);
     inner.moves.ended(vm, attempt);
-    if let Ok(Copy::Running) = inner.look(vm).await {
-        inner.moves.stays(vm, attempt);
+    match inner.look(vm).await {
+        Ok(Copy::Running) => {
+            inner.moves.stays(vm, attempt);
+            if held {
+                owner_pause::restore(&inner, vm).await;
+                result = Err(owner_pause::REASON.into());
+            }
+            autostart::give_back(Arc::clone(&inner), vm).await;
+        }
+        Ok(Copy::ShutOff) if inner.has_crashed(vm).await => {
+            result = result.map_err(|reason| format!("its QEMU crashed or was killed: {reason}"));
+        }
+        _ => {}
     }
     inner.subscribers.publish(&HypervisorEvent::JobEnded(vm, result));
 }
 
 /// Finds the migrations that are under way, after a start of the daemon or a lost connection.
 pub(super) async fn adopt(inner: Arc<Inner>) {
-    let migrating = match inner.migrating().await {
-        Ok(migrating) => migrating,
-        Err(error) => {
-            tracing::warn!(%error, "migrations under way could not be looked for");
-            return;
-        }
-    };
-    for (vm, side) in migrating {
-        match side {
-            Side::Destination => inner.moves.arriving(vm),
-            Side::Source => {
-                let Some(attempt) = inner.moves.leave(vm) else { continue };
-                tracing::info!(%vm, "adopted a migration that is under way");
-                let found = inner.call_about(vm, "tell a VM's name", SLOW, identify).await;
-                if let Ok(Some((name, paused))) = found {
-                    if paused {
-                        inner.moves.paused(vm, attempt);
-                    }
-                    watch_process(&inner, vm, attempt, &name);
+    let active = inner.call("list the VMs", QUICK, |connection| {
+        let domains = connection.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)?;
+        Ok(domains.iter().filter_map(id_of).collect::<Vec<_>>())
+    });
+    match active.await {
+        Ok(active) => {
+            for vm in active {
+                match inner.side(vm).await {
+                    Ok(side) => adopt_one(&inner, vm, side).await,
+                    // It hangs: the others do not wait for it.
+                    Err(_) => drop(inner.runtime.spawn(adopt_later(Arc::downgrade(&inner), vm))),
                 }
-                inner.runtime.spawn(wait_for_job(Arc::downgrade(&inner), vm, attempt));
             }
+        }
+        Err(error) => tracing::warn!(%error, "migrations under way could not be looked for"),
+    }
+}
+
+/// Asks again until it is answered, or the connection is lost: the next one finds everything anew.
+async fn adopt_later(inner: Weak<Inner>, vm: VmId) {
+    loop {
+        sleep(ADOPT_POLL).await;
+        let Some(inner) = inner.upgrade() else { return };
+        match inner.side(vm).await {
+            Ok(side) => return adopt_one(&inner, vm, side).await,
+            Err(HypervisorError::Unreachable { .. }) => return,
+            Err(_) => {}
+        }
+    }
+}
+
+async fn adopt_one(inner: &Arc<Inner>, vm: VmId, side: Option<Side>) {
+    match side {
+        None => {}
+        Some(Side::Destination) => inner.moves.arriving(vm),
+        Some(Side::Source) => {
+            let Some(attempt) = inner.moves.leave(vm) else { return };
+            tracing::info!(%vm, "adopted a migration that is under way");
+            let found = inner.call_about(vm, "tell a VM's name", QUICK, identify).await;
+            if let Ok(Some((name, paused))) = found {
+                if paused {
+                    inner.moves.paused(vm, attempt);
+                }
+                watch_process(inner, vm, attempt, &name);
+            }
+            inner.runtime.spawn(wait_for_job(Arc::downgrade(inner), vm, attempt));
         }
     }
 }
@@ -165,7 +207,8 @@ pub(super) async fn adopt(inner: Arc<Inner>) {
 /// Waits for the end of a migration that was started by another call than ours.
 async fn wait_for_job(inner: Weak<Inner>, vm: VmId, attempt: Attempt) {
     while let Some(inner) = inner.upgrade() {
-        if is_leaving(&inner, vm).await == Ok(false)
+        let side = inner.side(vm).await;
+        if matches!(side, Ok(side) if side != Some(Side::Source))
             && let Ok(copy) = inner.look(vm).await
         {
             let result = match copy {

@@ -1,0 +1,71 @@
+//! What the carrier last said of each link, as long as it can still be true.
+//!
+//! A carrier speaks four times a second as long as anything flows. One that stands still says nothing,
+//! and what it said last must not be told for ever: others would take it for what the link carries.
+
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+use crate::{ids::LinkId, input::LinkSample, message::HeldBack, time::Instant, units::BytesPerSec};
+
+/// How long a sample is believed: four are missing then.
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
+
+/// The last sample of each link.
+#[derive(Debug, Clone, Default, Hash)]
+pub(crate) struct Samples {
+    all: BTreeMap<LinkId, (Instant, LinkSample)>,
+}
+
+impl Samples {
+    pub(crate) fn take_in(&mut self, now: Instant, sample: LinkSample) {
+        self.all.insert(sample.link, (now, sample));
+    }
+
+    /// What is known of a link now.
+    pub(crate) fn get(&self, now: Instant, link: LinkId) -> Option<LinkSample> {
+        self.all.get(&link).map(|(at, sample)| believed(now, *at, sample))
+    }
+
+    /// What is known of all links.
+    pub(crate) fn all(&self, now: Instant) -> impl Iterator<Item = LinkSample> {
+        self.all.values().map(move |(at, sample)| believed(now, *at, sample))
+    }
+}
+
+/// From a carrier that has fallen silent nothing flows, and it is not the link that holds it back.
+fn believed(now: Instant, at: Instant, sample: &LinkSample) -> LinkSample {
+    let flowed = sample.sent.0 > 0 || sample.arrived.0 > 0;
+    if !flowed || now.since(at) <= BELIEVED_FOR {
+        return *sample;
+    }
+    let nothing = BytesPerSec(0);
+    LinkSample { sent: nothing, arrived: nothing, held_back: HeldBack::Source, ..*sample }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_silent_carrier_said_is_not_told_for_ever() {
+        let link = LinkId(1);
+        let mut samples = Samples::default();
+        samples.take_in(
+            Instant(0),
+            LinkSample {
+                link,
+                sent: BytesPerSec(12_000_000),
+                arrived: BytesPerSec(0),
+                held_back: HeldBack::Tokens,
+                round_trip: Some(Duration::from_millis(20)),
+            },
+        );
+        let sent =
+            |after| samples.get(Instant(0) + after, link).map(|one| (one.sent.0, one.held_back));
+        assert_eq!(sent(BELIEVED_FOR), Some((12_000_000, HeldBack::Tokens)));
+        assert_eq!(sent(BELIEVED_FOR * 2), Some((0, HeldBack::Source)));
+        let later = samples.get(Instant(0) + BELIEVED_FOR * 9, link).unwrap();
+        assert!(later.round_trip.is_some(), "the way is as long as it was");
+    }
+}
