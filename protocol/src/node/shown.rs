@@ -35,7 +35,7 @@ impl Node {
         }
     }
 
-    /// Why it is not certain where a VM that leaves this host is, if it is not.
+    /// Why it is not certain where a VM that leaves this host is, if it is not, or why it waits.
     pub(super) fn doubts_of_departure(&self, now: Instant, departure: &Departure) -> Vec<String> {
         let to = self.directory.name(departure.to);
         let silent = !self.membership.is_up(now, departure.to);
@@ -52,6 +52,12 @@ impl Node {
             }];
         }
         match &departure.phase {
+            Phase::Beginning { .. } | Phase::Moving if departure.held && silent => {
+                alloc::vec![format!(
+                    "it runs on here and waits: {to}, where it goes, is not heard, and a guest is not \
+                     paused for a host that may not resume it"
+                )]
+            }
             Phase::Deciding { reason, .. }
                 if self.shown_departure(now, departure) == VmState::Unknown =>
             {

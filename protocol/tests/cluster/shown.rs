@@ -127,6 +127,20 @@ fn a_vm_that_is_given_to_a_silent_destination_is_counted_and_named() {
 }
 
 #[test]
+fn a_move_that_waits_for_a_silent_destination_says_so() {
+    let mut world = under_way();
+    world.crash(receiver(&world));
+    world.run_until(Duration::from_secs(5), "it says so", |world| {
+        let all = listed(world, 1);
+        let here = all.iter().find(|(host, _)| host == "a1");
+        here.is_some_and(|(_, vm)| {
+            vm.state == VmState::Moving
+                && vm.reasons.iter().any(|why| why.starts_with("it runs on here and waits: b"))
+        })
+    });
+}
+
+#[test]
 fn what_a_silent_host_said_of_a_vm_that_runs_elsewhere_is_not_listed() {
     let mut world = under_way();
     let dead = receiver(&world);
