@@ -399,7 +399,8 @@ impl Node {
         let there = self.directory.name(departure.to);
         let text = format!(
             "{name} stands complete and paused on {there}, which has fallen silent: it runs on as soon \
-             as the daemon there is back. If that host is lost for good, start it cold from its disk."
+             as the daemon there is back. Start it cold from its disk only if that host can never come \
+             back with its copy, or it runs twice."
         );
         fx.vm_notice(NoticeKind::Unknown, vm, evacuation, text);
     }

@@ -43,7 +43,8 @@ impl Node {
             return alloc::vec![match silent {
                 true => format!(
                     "it has left this host for {to}, which is not heard, and stands still until the \
-                     daemon there is back. If {to} is lost, start the VM cold from its disk"
+                     daemon there is back. Start it cold elsewhere only if {to} can never come back \
+                     with its copy, or it runs twice"
                 ),
                 false => format!(
                     "it has left this host for {to}, which does not say that it runs there: see \
