@@ -43,6 +43,9 @@ const SHORTEST_ROUND: Duration = Duration::from_millis(600);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
 /// the limit, thousandths. A probe of a full link by the first step yields 943 at most.
 const FOLLOWED_PERMILLE: u64 = 950;
+/// The same where those with half of the tokens say that these are the limit: while one VM ends and the
+/// next one begins they do, whatever arrives.
+const MOSTLY_PERMILLE: u64 = 800;
 /// What must be missing of it for the link to count as full: arrivals below this, thousandths of what
 /// was allowed. Between the two the estimate stays.
 const FULL_PERMILLE: u64 = 900;
@@ -260,7 +263,9 @@ impl Capacity {
             before.tokens.min(round.tokens) * 1000 >= u64::from(outlook.divided) * WHOLE_PERMILLE;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
-            || whole && round.arrived >= sent.max(scaled(allowed, 800, 1000)) && round.is_used_up()
+            || whole
+                && round.arrived >= sent.max(scaled(allowed, MOSTLY_PERMILLE, 1000))
+                && round.is_used_up()
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);

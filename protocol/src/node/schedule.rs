@@ -41,9 +41,6 @@ const FIRST_SETUP_ROUND_TRIPS: u32 = 3;
 const HELD: u16 = 1;
 /// The least weight of one that goes on.
 const LIGHTEST: u16 = 10;
-/// How long a VM may wait for a silent destination until people are told: a supervisor may have the daemon
-/// back before.
-const TELL_WAITS_AFTER: Duration = Duration::from_secs(5);
 /// Tokens below which nothing is handed on: not worth the message.
 const WORTH_HANDING_ON: u16 = 50;
 /// Time between two orders to forget what is left of VMs that run elsewhere.
@@ -209,14 +206,15 @@ impl Node {
         let mut others = order.iter().rev().map(|contender| contender.vm.vm);
         let last = others
             .find(|vm| !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
-        let last = last.or_else(|| {
-            let open = |by: LinkId| {
-                self.departures.all().filter(|one| one.link == by && one.stage().is_some()).count()
-            };
+        let open = |by: LinkId| {
+            self.departures.all().filter(|one| one.link == by && one.stage().is_some()).count()
+        };
+        let spare = || {
             let spare = |one: &&Departure| one.link != link && given_up(one) && open(one.link) > 1;
-            let spare = self.departures.all().filter(|_| open(link) == 0).filter(spare);
-            spare.max_by_key(|one| one.began_at).map(|one| one.id.vm)
-        });
+            let youngest = self.departures.all().filter(spare).max_by_key(|one| one.began_at);
+            youngest.filter(|_| open(link) == 0).map(|one| one.id.vm)
+        };
+        let last = last.or_else(spare);
         let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
         if departure.phase == Phase::Reserved {
             departure.keep(now, fx);
@@ -342,10 +340,9 @@ impl Node {
             let id = departure.id;
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
-            self.tell_waits(now, vm, up, fx);
+            self.tell_waits(now, vm, fx);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
             if departure.hold(now, alive) {
-                self.news = true;
                 departure.weight = if departure.held { HELD } else { LIGHTEST };
                 fx.out(Output::SetWeight { id, weight: departure.weight });
                 fx.urgent();
@@ -382,27 +379,6 @@ impl Node {
             }
         }
         self.arrivals.settled.tick(now, fx);
-    }
-
-    /// Says once that a VM which can run at its destination only waits for the daemon there.
-    fn tell_waits(&mut self, now: Instant, vm: VmId, heard: bool, fx: &mut Effects) {
-        let Some(departure) = self.departures.get_mut(vm).filter(|one| !heard && !one.told_waits)
-        else {
-            return;
-        };
-        let Phase::Gone { since, .. } = departure.phase else { return };
-        if now.since(since) < TELL_WAITS_AFTER {
-            return;
-        }
-        departure.told_waits = true;
-        let (name, evacuation) = (departure.vm.name.clone(), departure.evacuation);
-        let there = self.directory.name(departure.to);
-        let text = format!(
-            "{name} stands complete and paused on {there}, which has fallen silent: it runs on as soon \
-             as the daemon there is back. Start it cold from its disk only if that host can never come \
-             back with its copy, or it runs twice."
-        );
-        fx.vm_notice(NoticeKind::Unknown, vm, evacuation, text);
     }
 
     /// Has what is left here of VMs that run elsewhere forgotten, again and again: a hypervisor may

@@ -11,7 +11,10 @@ use super::Node;
 use crate::{
     arrivals::Arrival,
     departures::{Departure, Phase},
+    effects::Effects,
+    ids::VmId,
     message::VmState,
+    output::NoticeKind,
     time::Instant,
 };
 
@@ -32,6 +35,19 @@ impl Node {
                 VmState::Moving
             }
             state => state,
+        }
+    }
+
+    /// Says once that a VM which can run at its destination only waits for the word from there.
+    pub(super) fn tell_waits(&mut self, now: Instant, vm: VmId, fx: &mut Effects) {
+        let departure = self.departures.get(vm).filter(|one| !one.told_waits);
+        let waits = |one: &&Departure| self.waits_for_destination(now, one);
+        let Some(departure) = departure.filter(waits) else { return };
+        let why = self.doubts_of_departure(now, departure).join("; ");
+        let text = format!("it is not certain where {} runs: {why}", departure.vm.name);
+        fx.vm_notice(NoticeKind::Unknown, vm, departure.evacuation, text);
+        if let Some(departure) = self.departures.get_mut(vm) {
+            departure.told_waits = true;
         }
     }
 

@@ -151,6 +151,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (before, after) = (directory.path().join("before"), directory.path().join("after"));
         fs::write(&before, "").unwrap();
+        // Nothing is waited for: file systems stamp births by a clock that ticks coarsely.
         std::thread::sleep(std::time::Duration::from_millis(50));
         let (arrivals, vm) = (Arrivals::default(), VmId([1; 16]));
         let socket = directory.path().join("socket");
