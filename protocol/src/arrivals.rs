@@ -4,6 +4,8 @@
 //! - *no commit, no run*: a copy is resumed only after the source said
 //!   [`Direct::SourceGone`] of that very attempt (or the operator gave his word that the source is
 //!   dead), and only if it is complete;
+//! - *kept back, no run*: once the source said [`Direct::Withheld`], only a person can resume it; a
+//!   restarted daemon asks the source before it goes by a commit of its former life;
 //! - *no commit, no loss*: a complete copy is destroyed only after the source said
 //!   [`Direct::SourceKept`] of that very attempt;
 //! - a reservation never exceeds the host's free memory, ends if nobody renews it, and is refused
@@ -29,6 +31,10 @@ use crate::{
 
 /// Time between two questions to a source whose copy waits here.
 const ASK_EVERY: Duration = Duration::from_millis(700);
+/// How long a restarted daemon waits for a source that is heard to confirm its commit.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
+/// How long it waits for the source to be heard.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// Memory that a VM needs beyond its own: the hypervisor's process.
 const OVERHEAD_PERMILLE: u64 = 20;
 
@@ -75,6 +81,12 @@ pub struct Arrival {
     pub counted: bool,
     /// Whether a former life of this daemon began it; it may have died just after the commit.
     restored: bool,
+    /// Whether the source has said in this life of the daemon that its copy is gone.
+    confirmed: bool,
+    /// Whether the source keeps the commit back: a person has declared this host dead.
+    pub(crate) withheld: bool,
+    /// When this life of the daemon began with it.
+    since: Instant,
     definition: Option<String>,
     renewed_at: Instant,
     asked_at: Instant,
@@ -240,6 +252,9 @@ impl Arrival {
             committed: false,
             counted: false,
             restored: false,
+            confirmed: false,
+            withheld: false,
+            since: now,
             definition,
             renewed_at: now,
             asked_at: now,
@@ -275,9 +290,21 @@ impl Arrival {
         self.vm.state == RunState::ShutOff
     }
 
-    /// Whether a complete copy has waited so long for its source's word that people should know.
+    /// Whether a complete copy has waited so long that people should know.
     pub fn waits_for_word(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Complete { since } if !self.committed && now.since(since).as_secs() >= 3)
+        matches!(self.phase, Phase::Complete { since } if now.since(since).as_secs() >= 3)
+    }
+
+    /// Whether it is complete and committed, and nothing but a reason outside it keeps it from running.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.committed && matches!(self.phase, Phase::Complete { .. })
+    }
+
+    /// Whether its source should confirm a commit that is known from a former life only: a person may
+    /// have said since that this host is dead.
+    pub(crate) fn wants_confirmation(&self, now: Instant, source_up: bool) -> bool {
+        let patience = if source_up { CONFIRMED_WITHIN } else { HEARD_WITHIN };
+        self.restored && !self.confirmed && now.since(self.since) < patience
     }
 
     /// The source still wants the room.
@@ -323,9 +350,6 @@ impl Arrival {
         self.phase = Phase::Complete { since: now };
         self.asked_at = now;
         fx.send(self.id.source, Direct::DestinationHas { id: self.id, copy: Copy::Paused });
-        if self.committed {
-            self.run(now, fx);
-        }
     }
 
     /// The commit: the source's copy is gone.
@@ -338,20 +362,42 @@ impl Arrival {
             );
             return;
         }
+        self.confirmed = true;
         if !self.committed {
             self.committed = true;
             self.committed_at = Some(now);
             self.paused_ms = paused_ms;
             self.persist(fx);
         }
-        match self.phase {
-            Phase::Complete { .. } => self.run(now, fx),
-            Phase::Expected => fx.out(Output::Look { vm: self.id.vm }),
-            _ => {}
+        if self.phase == Phase::Expected {
+            fx.out(Output::Look { vm: self.id.vm });
         }
     }
 
-    fn run(&mut self, now: Instant, fx: &mut Effects) {
+    /// The source's copy is gone, but a person has said there that this host is dead.
+    pub(crate) fn source_withholds(&mut self, fx: &mut Effects) {
+        let waits = matches!(self.phase, Phase::Preparing | Phase::Expected | Phase::Complete { .. });
+        if !waits || self.withheld {
+            return;
+        }
+        self.withheld = true;
+        if core::mem::take(&mut self.committed) {
+            self.persist(fx);
+        }
+        fx.out(Output::Look { vm: self.id.vm });
+        self.tell(
+            fx,
+            NoticeKind::Unknown,
+            format!(
+                "{} is complete here and stays paused: this host was declared dead, and it may have \
+                 been started elsewhere. If it was, end the copy here by hand; if not, resume it by hand",
+                self.vm.name
+            ),
+        );
+    }
+
+    /// Runs it, or leaves it at rest if it is not to run.
+    pub(crate) fn run(&mut self, now: Instant, fx: &mut Effects) {
         if self.vm.state.resumes() {
             self.phase = Phase::Resuming { asked_at: now };
             fx.out(Output::Resume { id: self.id });
@@ -411,7 +457,7 @@ impl Arrival {
             }
             (Phase::Expected, Copy::Paused) => self.complete(now, fx),
             (Phase::Expected | Phase::Complete { .. } | Phase::Resuming { .. }, Copy::Running) => {
-                if !self.committed && !self.restored {
+                if !self.committed && (self.withheld || !self.restored) {
                     self.tell(
                         fx,
                         NoticeKind::Alarm,
@@ -423,8 +469,15 @@ impl Arrival {
                 }
                 self.settle(now, fx);
             }
-            (Phase::Complete { .. } | Phase::Resuming { .. }, Copy::Paused) if self.committed => {
-                self.run(now, fx);
+            (Phase::Resuming { .. }, Copy::Paused) if self.committed => self.run(now, fx),
+            (Phase::Preparing | Phase::Expected | Phase::Complete { .. }, Copy::Absent)
+                if self.withheld =>
+            {
+                fx.drop_preparation(id);
+                fx.out(Output::CloseMove { id });
+                fx.erase(&self.key());
+                fx.send_after_durable(id.source, Direct::Discarded { id });
+                return true;
             }
             (Phase::Complete { .. }, Copy::ShutOff) if self.offline() && self.committed => {
                 self.settle(now, fx);
@@ -438,6 +491,10 @@ impl Arrival {
                 fx.out(Output::CloseMove { id });
                 fx.erase(&self.key());
                 return true;
+            }
+            // It was ended by hand, or its hypervisor lost it.
+            (Phase::Complete { .. }, Copy::Absent) if !self.committed && !self.offline() => {
+                fx.send(id.source, Direct::DestinationHas { id, copy });
             }
             (phase, Copy::Absent)
                 if phase != Phase::Settled && self.committed && !self.offline() && !self.lost =>
@@ -467,13 +524,18 @@ impl Arrival {
             self.run(now, fx);
         }
         match &mut self.phase {
-            Phase::Complete { since } if !self.committed => {
+            Phase::Complete { since } => {
                 let since = *since;
                 if now.since(self.asked_at) >= ASK_EVERY {
                     self.asked_at = now;
                     fx.send(id.source, Direct::Ask { id, offline });
+                    fx.out(Output::Look { vm: id.vm });
                 }
-                if now.since(since).as_secs() >= 10 && !self.told_waiting {
+                if now.since(since).as_secs() >= 10
+                    && !self.told_waiting
+                    && !self.committed
+                    && !self.withheld
+                {
                     self.told_waiting = true;
                     self.tell(
                         fx,
@@ -516,6 +578,7 @@ impl Arrival {
     /// The operator gave his word that the source is dead.
     pub(crate) fn source_declared_dead(&mut self, now: Instant, source: NodeId, fx: &mut Effects) {
         if self.id.source == source && matches!(self.phase, Phase::Complete { .. }) {
+            self.withheld = false;
             self.source_gone(now, 0, fx);
         }
     }

@@ -28,10 +28,12 @@ pub enum Command {
         abort: bool,
     },
     /// The operator's word that a host is dead and its VMs cannot run: arrivals that wait for its
-    /// word may be resumed.
+    /// word may be resumed, and VMs that have left for it may be started elsewhere.
     DeclareDead {
         /// The host.
         node: NodeId,
+        /// Whether he knows that of a host of whose site nobody is heard, which looks like a cut link.
+        whole_site: bool,
     },
     /// Say goodbye: the daemon stops on purpose.
     Leave,

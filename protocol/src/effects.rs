@@ -18,6 +18,16 @@ pub(crate) struct Effects {
     pub(crate) after_durable: Vec<Output>,
     pub(crate) urgent: bool,
     pub(crate) dropped: Vec<MoveId>,
+    pub(crate) commits: Vec<Commit>,
+}
+
+/// A source's word that nothing of a VM can run there any more, before it is said.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) to: NodeId,
+    pub(crate) id: MoveId,
+    pub(crate) paused_ms: u64,
+    pub(crate) resumes: bool,
 }
 
 impl Effects {
@@ -37,6 +47,11 @@ impl Effects {
     pub(crate) fn send_after_durable(&mut self, to: NodeId, message: Direct) {
         let bytes = wire::encode(&Message::Direct(message));
         self.after_durable.push(Output::Send { to, bytes });
+    }
+
+    /// The node says it at the end of the step, unless something speaks against that.
+    pub(crate) fn commit(&mut self, to: NodeId, id: MoveId, paused_ms: u64, resumes: bool) {
+        self.commits.push(Commit { to, id, paused_ms, resumes });
     }
 
     pub(crate) fn persist(&mut self, key: &Key, value: &Value) {

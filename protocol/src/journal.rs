@@ -34,6 +34,8 @@ pub enum Key {
     Outcome(EvacuationId, crate::ids::VmId),
     /// What is left here of a VM that runs elsewhere, until the hypervisor has forgotten it.
     Remains(MoveId),
+    /// A move whose destination a person has declared dead.
+    Stranded(MoveId),
 }
 
 /// Its value.
@@ -49,10 +51,12 @@ pub enum Value {
     Outcome(Outcome),
     /// Of [`Key::Remains`].
     Remains,
+    /// Of [`Key::Stranded`].
+    Stranded(StrandedRecord),
 }
 
 /// A move out of here that may have begun.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DepartureRecord {
     /// Where it goes.
     pub to: NodeId,
@@ -68,6 +72,15 @@ pub struct DepartureRecord {
     pub start_ms: u64,
     /// Attempts so far, this one included.
     pub attempts: u32,
+}
+
+/// A move whose destination a person has declared dead, so that its commit is kept back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrandedRecord {
+    /// The move, as it was.
+    pub departure: DepartureRecord,
+    /// Whether the destination has said since that it has nothing of the VM.
+    pub gone_there: bool,
 }
 
 /// What a source has decided about a move. Never changes once it is not `Open`.

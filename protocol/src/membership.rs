@@ -277,6 +277,12 @@ impl Membership {
             .is_some_and(|sent_at| now.since(sent_at) < self.vouched_for)
     }
 
+    /// Whether a peer that had heard our heartbeat `number` cannot yet have declared us dead, however fast
+    /// its clock runs.
+    pub fn is_vouched(&self, now: Instant, number: u64) -> bool {
+        self.sent_at(number).is_some_and(|sent_at| now.since(sent_at) < self.vouched_for)
+    }
+
     /// Until when a peer that is up cannot have declared us dead: counted from the sending of what it
     /// echoed, or from when it came up. `None` if it is not up.
     pub fn vouched_until(&self, now: Instant, node: NodeId) -> Option<Instant> {

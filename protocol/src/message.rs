@@ -348,6 +348,15 @@ pub enum Direct {
         paused_ms: u64,
         /// Whether the VM ran, and is to run at the destination, even if that has lost its journal.
         resumes: bool,
+        /// The newest heartbeat of the destination that the source had heard: as long as that is
+        /// fresh, nobody can have said at the source that the destination is dead.
+        heard: Echo,
+    },
+    /// Source to destination: nothing of the VM can run at the source, but the destination must not
+    /// resume it either, since a person said that it is dead and may have started the VM elsewhere.
+    Withheld {
+        /// The attempt.
+        id: MoveId,
     },
     /// Source to destination: the VM stays at the source; destroy what arrived.
     SourceKept {

@@ -11,7 +11,7 @@ use crate::{
     evacuation::State,
     ids::{EvacuationId, LinkId, NodeId, VmId},
     membership::Liveness,
-    message::{HeldBack, HostReport, InventoryVm, QueueReport, Stage, VmState},
+    message::{Echo, HeldBack, HostReport, InventoryVm, QueueReport, Stage, VmState},
     node::{Node, shown::is_overtaken},
     time::Instant,
     units::BytesPerSec,
@@ -165,6 +165,12 @@ impl Node {
     /// The records of all evacuations that this node knows.
     pub fn evacuation_records(&self) -> impl Iterator<Item = &crate::evacuation::Record> {
         self.evacuations.all().map(|known| &known.record)
+    }
+
+    /// The newest heartbeat of this node, as one that hears it names it.
+    pub fn newest_heartbeat(&self) -> Echo {
+        let (node, incarnation, number) = (self.me, self.incarnation, self.heartbeat_number);
+        Echo { node, incarnation, number, held_us: 0 }
     }
 
     /// Whether this node knows an evacuation.
@@ -344,6 +350,7 @@ impl Node {
             }
         }
         view.unknown = self.uncertain(now, record);
+        view.unknown = view.unknown.saturating_add(self.doubles_of(now, record));
         view.done = heard
             && (view.vms_left, view.stuck, view.unknown) == (0, 0, 0)
             && [&view.silent, &view.distant, &view.hypervisor_down].iter().all(|it| it.is_empty());
@@ -386,6 +393,16 @@ impl Node {
         untold.saturating_add(uncertain.len().try_into().unwrap_or(u32::MAX))
     }
 
+    /// VMs that run twice, on a host that an evacuation empties or that takes its VMs.
+    fn doubles_of(&self, now: Instant, record: &crate::evacuation::Record) -> u32 {
+        let concerns = |node: &NodeId| {
+            let site = self.directory.site_of(*node);
+            site.is_some_and(|site| record.covers(*node, site) || record.to.contains(&site))
+        };
+        let all = self.sure_doubles(now).filter(|(_, double)| double.hosts.iter().any(concerns));
+        all.count().try_into().unwrap_or(u32::MAX)
+    }
+
     /// Whether a VM that comes to a destination may be one that an evacuation moves: a host that it
     /// empties had it, or nobody here knows who did.
     fn may_be_of(&self, now: Instant, record: &crate::evacuation::Record, vm: VmId) -> bool {
@@ -409,6 +426,14 @@ impl Node {
 
     fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
         self.heard_of.get(&node).is_some_and(|heard_of| heard_of.contains(&evacuation))
+    }
+
+    /// VMs that run twice, by name, each with the hosts that say so.
+    pub fn doubles_view(&self, now: Instant) -> Vec<(String, Vec<String>)> {
+        let name = |node: &NodeId| self.directory.name(*node);
+        self.sure_doubles(now)
+            .map(|(_, double)| (double.name.clone(), double.hosts.iter().map(name).collect()))
+            .collect()
     }
 
     /// All VMs of all hosts, as last heard, without what a silent host said of a VM that others have

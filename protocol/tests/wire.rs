@@ -187,8 +187,15 @@ fn direct() -> impl Strategy<Value = Direct> {
         ),
         (move_id(), any::<Result<(), String>>())
             .prop_map(|(id, answer)| Direct::Reserved { id, answer }),
-        (move_id(), any::<u64>(), any::<bool>())
-            .prop_map(|(id, paused_ms, resumes)| Direct::SourceGone { id, paused_ms, resumes }),
+        (move_id(), any::<u64>(), any::<bool>(), any::<[u64; 4]>()).prop_map(
+            |(id, paused_ms, resumes, heard)| {
+                let [node, life, number, held_us] = heard;
+                let (node, incarnation) = (NodeId(node), Incarnation(life));
+                let heard = Echo { node, incarnation, number, held_us };
+                Direct::SourceGone { id, paused_ms, resumes, heard }
+            }
+        ),
+        move_id().prop_map(|id| Direct::Withheld { id }),
         (move_id(), copy).prop_map(|(id, copy)| Direct::DestinationHas { id, copy }),
         move_id().prop_map(|id| Direct::SourceKept { id }),
         any::<(u64, u64, u64, u16, u64, u64, u64)>().prop_map(|one| Direct::HandOn(HandOn {

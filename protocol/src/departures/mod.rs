@@ -134,6 +134,8 @@ pub struct Departure {
     pub(crate) may_flow: bool,
     /// Whether people have been told that it waits for a silent destination.
     pub(crate) told_waits: bool,
+    /// Whether the destination has said, after the commit, that the copy is not there any more.
+    pub(crate) lost_there: bool,
 }
 
 /// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a
@@ -316,6 +318,14 @@ impl Departures {
     }
 }
 
+/// What is said to one that asks about an attempt.
+pub(crate) enum Answer {
+    /// The commit.
+    Gone,
+    /// Anything else.
+    Say(Direct),
+}
+
 /// What a source answers a destination that asks about an attempt it has no record of, once its
 /// hypervisor has been asked. `None`: nothing is certain, so nothing is said.
 pub(crate) fn answer_without_record(
@@ -323,13 +333,14 @@ pub(crate) fn answer_without_record(
     offline: bool,
     copy: Copy,
     outgoing: bool,
-) -> Option<Direct> {
+) -> Option<Answer> {
+    let kept = Some(Answer::Say(Direct::SourceKept { id }));
     match copy {
         // The definition is still here: what is there is the copy of an attempt that never began.
-        Copy::ShutOff if offline => Some(Direct::SourceKept { id }),
-        Copy::Running | Copy::Paused if !outgoing => Some(Direct::SourceKept { id }),
+        Copy::ShutOff if offline => kept,
+        Copy::Running | Copy::Paused if !outgoing => kept,
         // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
-        Copy::MovedAway => Some(Direct::SourceGone { id, paused_ms: 0, resumes: true }),
+        Copy::MovedAway => Some(Answer::Gone),
         _ => None,
     }
 }

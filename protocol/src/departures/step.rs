@@ -344,6 +344,9 @@ impl Departure {
             *looked_at = now;
             fx.out(Output::Look { vm: self.id.vm });
         } else if matches!(self.phase, Phase::Gone { .. }) && copy == Copy::Absent {
+            if core::mem::replace(&mut self.lost_there, true) {
+                return;
+            }
             self.tell(
                 fx,
                 NoticeKind::Alarm,
@@ -376,10 +379,7 @@ impl Departure {
 
     fn tell_gone(&self, now: Instant, fx: &mut Effects) {
         let paused_ms = self.paused_at.map_or(0, |at| milliseconds(now.since(at)));
-        fx.send(
-            self.to,
-            Direct::SourceGone { id: self.id, paused_ms, resumes: self.vm.state.resumes() },
-        );
+        fx.commit(self.to, self.id, paused_ms, self.vm.state.resumes());
     }
 
     /// The VM stays here: what arrived there must go.
@@ -620,6 +620,7 @@ pub(crate) fn restored(
         held: false,
         may_flow: true,
         told_waits: false,
+        lost_there: false,
     }
 }
 

@@ -3,11 +3,11 @@
 use alloc::{format, sync::Arc};
 use core::time::Duration;
 
-use super::{KnownInventory, NOT_ANSWERED_YET, Node, news::is_news};
+use super::{KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, news::is_news};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
-    departures::{Asked, answer_without_record, step::Ended},
+    departures::{Answer, Asked, answer_without_record, step::Ended},
     effects::Effects,
     evacuation::{Evacuations, Record, State},
     ids::{EvacuationId, MoveId, NodeId, VmId},
@@ -78,6 +78,7 @@ impl Node {
 
     fn listed(&mut self, vms: alloc::vec::Vec<Vm>, fx: &mut Effects) {
         self.hypervisor_down = None;
+        self.inventories_changed = true;
         self.vms.clear();
         for mut vm in vms {
             if vm.state != RunState::ShutOff {
@@ -235,17 +236,21 @@ impl Node {
             return;
         }
         if newer > (known.incarnation, known.version) {
-            let complete = core::mem::take(&mut known.complete);
+            let (complete, running) =
+                (core::mem::take(&mut known.complete), core::mem::take(&mut known.running));
             *known = KnownInventory {
                 incarnation: inventory.incarnation,
                 version: inventory.version,
                 complete,
+                running,
                 ..KnownInventory::default()
             };
         }
         known.parts.insert(inventory.part, inventory.vms);
         if known.parts.len() == usize::from(inventory.parts) {
             known.complete = known.parts.values().flatten().cloned().collect();
+            known.running = elsewhere::running(&known.complete);
+            self.inventories_changed = true;
         }
         for (evacuation, outcome) in inventory.outcomes {
             // Of its own moves alone a node can know how they ended.
@@ -320,15 +325,10 @@ impl Node {
                 self.tell_all_stewards(now);
                 self.learn_evacuation(now, &record, fx);
             }
-            Command::DeclareDead { node } => {
-                if self.membership.is_up(now, node) {
-                    let name = self.directory.name(node);
-                    return fx.notice(NoticeKind::Rejected, format!("{name} is heard: not dead"));
-                }
-                for vm in self.arrivals.vms() {
-                    if let Some(arrival) = self.arrivals.get_mut(vm) {
-                        arrival.source_declared_dead(now, node, fx);
-                    }
+            Command::DeclareDead { node, whole_site } => {
+                match self.declaration_refused(now, node, whole_site) {
+                    Some(reason) => fx.notice(NoticeKind::Rejected, reason),
+                    None => self.declared_dead(now, node, fx),
                 }
             }
             Command::Leave => {
@@ -348,6 +348,7 @@ impl Node {
             Direct::Reserve { id, .. }
             | Direct::Renew { id }
             | Direct::SourceGone { id, .. }
+            | Direct::Withheld { id }
             | Direct::SourceKept { id }
             | Direct::Closed { id }
             | Direct::Ask { id, .. }
@@ -381,7 +382,7 @@ impl Node {
             if vm.id != id.vm {
                 return self.reject(from, "it asks for room for another VM than it names", fx);
             }
-            let room = self.room(vm.id);
+            let room = self.room(now, vm.id, from);
             let asked = Arrival::asked_for(now, id, evacuation, vm, definition);
             self.arrivals.asked(now, asked, &room, fx);
             if self.arrivals.by_id(id).is_some() {
@@ -397,6 +398,12 @@ impl Node {
         if self.arrivals.settled.said_by_source(id, &direct, fx) {
             return;
         }
+        if let Direct::SourceGone { heard, .. } = &direct
+            && !self.vouches(now, heard)
+        {
+            // A person may have declared this host dead since it was said.
+            return fx.send(from, Direct::Ask { id, offline: false });
+        }
         let Some(arrival) = self.arrivals.by_id(id) else {
             match direct {
                 // What is asked for is done already, in this life or a former one.
@@ -406,7 +413,7 @@ impl Node {
                     self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                     fx.out(Output::Look { vm: id.vm });
                 }
-                Direct::Ask { .. } => {
+                Direct::Ask { .. } | Direct::Withheld { .. } => {
                     self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                     fx.out(Output::Look { vm: id.vm });
                 }
@@ -422,6 +429,7 @@ impl Node {
             Direct::Renew { .. } => arrival.renewed(now),
             Direct::SourceGone { paused_ms, .. } => arrival.source_gone(now, paused_ms, fx),
             Direct::SourceKept { .. } => arrival.source_kept(now, fx),
+            Direct::Withheld { .. } => arrival.source_withholds(fx),
             Direct::Ask { .. } => {
                 self.departures.asked.insert(id.vm, Asked { id, from, offline: false });
                 fx.out(Output::Look { vm: id.vm });
@@ -438,6 +446,9 @@ impl Node {
         direct: Direct,
         fx: &mut Effects,
     ) {
+        if self.said_of_stranded(now, from, id, &direct, fx) {
+            return;
+        }
         let Some(departure) = self.departures.by_id(id).filter(|departure| departure.to == from)
         else {
             if let Direct::Settled { .. } = direct {
@@ -481,11 +492,12 @@ impl Node {
             Some(_) if self.config.planted(Bug::CommitToldOnce) => {}
             Some(crate::journal::Decided::Gone) => {
                 let resumes = departure.is_some_and(|departure| departure.vm.state.resumes());
-                fx.send(from, Direct::SourceGone { id, paused_ms: 0, resumes });
+                fx.commit(from, id, 0, resumes);
             }
             Some(crate::journal::Decided::Kept) => fx.send(from, Direct::SourceKept { id }),
             // It is under way: the outcome will be told.
             Some(_) => {}
+            None if self.stranded.has(id) => fx.send_after_durable(from, Direct::Withheld { id }),
             None => {
                 self.departures.asked.insert(id.vm, Asked { id, from, offline });
                 fx.out(Output::Look { vm: id.vm });
@@ -506,19 +518,21 @@ impl Node {
                 let elsewhere = self.has_settled_elsewhere(vm, from);
                 match elsewhere && !copy.is_live() {
                     _ if busy => None,
-                    true => Some(Direct::SourceKept { id }),
+                    true => Some(Answer::Say(Direct::SourceKept { id })),
                     false => answer_without_record(id, offline, copy, outgoing),
                 }
             } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
-                Some(Direct::DestinationHas { id, copy })
+                Some(Answer::Say(Direct::DestinationHas { id, copy }))
             } else if copy == Copy::Running {
-                Some(Direct::Settled { id, downtime_ms: 0 })
+                Some(Answer::Say(Direct::Settled { id, downtime_ms: 0 }))
             } else {
-                self.take_without_record(id, copy, fx)
+                self.take_without_record(id, copy, fx).map(Answer::Say)
             };
             self.given_here.remove(&vm);
-            if let Some(answer) = answer.filter(|_| !concerned) {
-                fx.send(from, answer);
+            match answer.filter(|_| !concerned) {
+                Some(Answer::Gone) => fx.commit(from, id, 0, true),
+                Some(Answer::Say(direct)) => fx.send(from, direct),
+                None => {}
             }
         }
         if copy == Copy::Absent {
@@ -575,9 +589,7 @@ impl Node {
             Ended::Settled { downtime_ms } => {
                 let Some(departure) = self.departures.remove(vm) else { return };
                 self.vms.remove(&vm);
-                self.given_away.insert(vm, departure.id);
-                fx.persist(&Key::Remains(departure.id), &Value::Remains);
-                fx.out(Output::Look { vm });
+                self.leave_remains(departure.id, fx);
                 self.setbacks.remove(&vm);
                 let age = self.evacuations.get(departure.evacuation).map(|known| known.age(now));
                 let outcome = Outcome {
@@ -654,9 +666,12 @@ impl Node {
         fx.urgent();
     }
 
-    fn room(&self, vm: VmId) -> Room {
+    fn room(&self, now: Instant, vm: VmId, source: NodeId) -> Room {
+        let elsewhere = self.others_running(now, vm).find(|node| *node != source);
         let refusal = if let Some(reason) = &self.hypervisor_down {
             Some(format!("its hypervisor does not answer: {reason}"))
+        } else if let Some(node) = elsewhere {
+            Some(format!("the VM runs at {}, as said there", self.directory.name(node)))
         } else if self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated) {
             Some("it is itself being evacuated".into())
         } else if self.leaving {
@@ -690,6 +705,7 @@ impl Node {
         for node in nodes {
             let liveness = self.membership.liveness(now, node);
             let before = self.liveness.insert(node, liveness);
+            self.inventories_changed |= before != Some(liveness);
             // The silence of those who have no reason to speak to this node is no news.
             if before == Some(liveness) || !self.expects(node) {
                 continue;

@@ -201,6 +201,7 @@ impl Node {
         for vm in self.vms.values().filter(|vm| self.arrivals.get(vm.id).is_none()) {
             let (state, remaining) = match self.departures.get(vm.id) {
                 Some(departure) => (self.shown_departure(now, departure), departure.remaining()),
+                None if self.is_left_over(vm) => (VmState::Resting, 0),
                 None if leaves
                     && self.setbacks.get(&vm.id).is_some_and(|one| one.not_before > now) =>
                 {
@@ -210,6 +211,9 @@ impl Node {
                 None => (VmState::Resting, 0),
             };
             let mut reasons = self.reasons_given(now, targets.as_deref(), vm);
+            if targets.is_none() {
+                reasons.extend(self.why_not_alone(vm.id));
+            }
             if let Some(departure) = self.departures.get(vm.id) {
                 reasons.extend(self.doubts_of_departure(now, departure));
             }
@@ -228,6 +232,12 @@ impl Node {
         for arrival in self.arrivals.all() {
             let (vm, state) = (&arrival.vm, self.shown_arrival(now, arrival));
             let reasons = self.doubts_of_arrival(now, arrival);
+            if !take(Listed { vm, state, remaining: 0, reasons }) {
+                return false;
+            }
+        }
+        for (vm, reason) in self.stranded_listed() {
+            let (state, reasons) = (VmState::Unknown, alloc::vec![reason]);
             if !take(Listed { vm, state, remaining: 0, reasons }) {
                 return false;
             }

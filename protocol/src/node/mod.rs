@@ -8,12 +8,15 @@
 mod absorb;
 mod addressed;
 mod advice;
+mod commit;
+mod elsewhere;
 mod heartbeat;
 mod news;
 mod queue;
 mod samples;
 mod schedule;
 pub(crate) mod shown;
+mod stranded;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -24,7 +27,9 @@ use core::time::Duration;
 
 use self::{
     advice::{Advised, Turns},
+    elsewhere::Double,
     samples::Samples,
+    stranded::AllStranded,
 };
 use crate::{
     arrivals::Arrivals,
@@ -62,6 +67,8 @@ pub struct KnownInventory {
     pub(crate) version: u64,
     pub(crate) parts: BTreeMap<u16, Vec<InventoryVm>>,
     pub(crate) complete: Vec<InventoryVm>,
+    /// Those of them that run there for certain, by name.
+    pub(crate) running: BTreeMap<VmId, String>,
 }
 
 /// How often a VM's move has failed, and when to try again.
@@ -103,6 +110,10 @@ pub struct Node {
     pub(crate) arrivals: Arrivals,
     pub(crate) outcomes: BTreeMap<(EvacuationId, VmId), Outcome>,
     pub(crate) inventories: BTreeMap<NodeId, KnownInventory>,
+    /// Whether anyone has said anything new of what it runs, or has fallen silent or come back.
+    inventories_changed: bool,
+    doubles: BTreeMap<VmId, Double>,
+    pub(crate) stranded: AllStranded,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
     /// The nodes that may issue each link's tokens, by id; in a large cluster only of links that
     /// touch this site.
@@ -136,7 +147,7 @@ pub struct Node {
     pub(crate) leaving: bool,
     pub(crate) started_at: Instant,
     attempt: u64,
-    heartbeat_number: u64,
+    pub(crate) heartbeat_number: u64,
     heartbeat_at: Instant,
     heartbeat_urgent: bool,
     inventory_version: u64,
@@ -190,6 +201,9 @@ impl Node {
             arrivals: Arrivals::default(),
             outcomes: BTreeMap::new(),
             inventories: BTreeMap::new(),
+            inventories_changed: false,
+            doubles: BTreeMap::new(),
+            stranded: AllStranded::default(),
             liveness: BTreeMap::new(),
             candidates: BTreeMap::new(),
             audience: Audience::new(config.urgent_spacing),
@@ -273,10 +287,11 @@ impl Node {
                 (Key::Remains(id), Value::Remains) => {
                     self.given_away.insert(id.vm, id);
                 }
+                (Key::Stranded(id), Value::Stranded(record)) => self.stranded.restore(id, record),
                 _ => return Err("the journal holds a value under a key of another kind".into()),
             }
         }
-        self.flush(fx);
+        self.flush(now, fx);
         Ok(())
     }
 
@@ -287,14 +302,17 @@ impl Node {
         self.note_news(&input);
         self.absorb(now, input, &mut fx);
         self.follow(now, &mut fx);
-        self.flush(fx);
+        self.flush(now, fx);
     }
 
     /// Everything that follows from what is known now.
     fn follow(&mut self, now: Instant, fx: &mut Effects) {
         self.watch_members(now, fx);
+        self.compare_inventories(now, fx);
+        self.resume_ready(now, fx);
         self.arrivals.put_away(now, fx);
         self.tick_moves(now, fx);
+        self.tick_stranded(now, fx);
         self.clear_remains(now, fx);
         self.keep_evacuations(now, fx);
         self.update_claims(now, fx);
@@ -319,7 +337,8 @@ impl Node {
         self.speak(now, fx);
     }
 
-    fn flush(&mut self, fx: Effects) {
+    fn flush(&mut self, now: Instant, mut fx: Effects) {
+        self.say_commits(now, &mut fx);
         for dropped in &fx.dropped {
             self.held.retain(
                 |(_, output)| !matches!(output, Output::PrepareArrival { id, .. } if id == dropped),

@@ -54,7 +54,7 @@ impl Node {
             .values()
             .filter(|vm| self.departures.get(vm.id).is_none())
             .filter(|vm| self.arrivals.get(vm.id).is_none())
-            .filter(|vm| vm.obstacles.is_empty())
+            .filter(|vm| vm.obstacles.is_empty() && self.may_leave(vm))
             .filter(|vm| self.setbacks.get(&vm.id).is_none_or(|setback| setback.not_before <= now))
             .collect();
         if self.config.planted(Bug::LeftBehind) {
@@ -76,6 +76,7 @@ impl Node {
     pub(super) fn reasons(&self, now: Instant, vm: &Vm) -> Vec<String> {
         let Some(sites) = self.destinations() else { return Vec::new() };
         let mut reasons = vm.obstacles.clone();
+        reasons.extend(self.why_not_alone(vm.id));
         if self.hypervisor_down.is_some() {
             reasons.push("the hypervisor here does not answer".into());
         }
@@ -99,6 +100,7 @@ impl Node {
     fn can_go(&self, now: Instant, targets: &[Target], vm: &Vm) -> bool {
         let failed = |setback: &super::Setback| setback.failures > 0 && setback.not_before > now;
         vm.obstacles.is_empty()
+            && self.may_leave(vm)
             && self.hypervisor_down.is_none()
             && (self.departures.get(vm.id).is_some()
                 || !self.setbacks.get(&vm.id).is_some_and(failed)
@@ -429,7 +431,9 @@ impl Node {
         report.unknown = self.uncertain_here(now).try_into().unwrap_or(u32::MAX);
         if let Some(targets) = self.own_targets(now) {
             let resting = self.vms.values().filter(|vm| {
-                self.departures.get(vm.id).is_none() && self.arrivals.get(vm.id).is_none()
+                self.departures.get(vm.id).is_none()
+                    && self.arrivals.get(vm.id).is_none()
+                    && !self.is_left_over(vm)
             });
             for vm in resting {
                 if self.can_go(now, &targets, vm) {
@@ -461,7 +465,9 @@ impl Node {
             .vms
             .values()
             .filter(|vm| {
-                self.departures.get(vm.id).is_none() && !self.setbacks.contains_key(&vm.id)
+                self.departures.get(vm.id).is_none()
+                    && !self.setbacks.contains_key(&vm.id)
+                    && !self.is_left_over(vm)
             })
             .filter(|vm| !self.can_go(now, &targets, vm))
             .map(|vm| (vm.id, vm.name.clone(), self.reasons(now, vm)))

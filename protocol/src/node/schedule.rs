@@ -115,7 +115,8 @@ impl Node {
         let under_way = self.departures.all().map(Departure::remaining);
         let covered = self.is_emptied();
         let waiting = self.vms.values().filter(|vm| {
-            covered && vm.obstacles.is_empty() && self.departures.get(vm.id).is_none()
+            let free = vm.obstacles.is_empty() && self.may_leave(vm);
+            covered && free && self.departures.get(vm.id).is_none()
         });
         under_way.chain(waiting.map(Vm::bytes)).fold(0, u64::saturating_add)
     }
@@ -271,6 +272,7 @@ impl Node {
             held: false,
             may_flow: false,
             told_waits: false,
+            lost_there: false,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -336,12 +338,17 @@ impl Node {
             let round_trip = self.membership.peer(to).and_then(|peer| peer.round_trip);
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
-            let wanted_by = self.mover_to(to);
+            let third = self.third_running(now, vm, to);
+            let wanted_by = self.mover_to(to).filter(|_| third.is_none());
             let id = departure.id;
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
             self.tell_waits(now, vm, fx);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
+            if departure.lost_there && third.is_some() {
+                self.strand(vm, None, fx);
+                continue;
+            }
             if departure.hold(now, alive) {
                 departure.weight = if departure.held { HELD } else { LIGHTEST };
                 fx.out(Output::SetWeight { id, weight: departure.weight });

@@ -56,13 +56,22 @@ impl Node {
         let to = self.directory.name(departure.to);
         let silent = !self.membership.is_up(now, departure.to);
         if self.waits_for_destination(now, departure) {
-            return alloc::vec![match silent {
-                true => format!(
-                    "it has left this host for {to}, which is not heard, and stands still until the \
-                     daemon there is back. Start it cold elsewhere only if {to} can never come back \
-                     with its copy, or it runs twice"
+            let me = self.directory.name(self.me);
+            let third = self.third_running(now, departure.id.vm, departure.to);
+            return alloc::vec![match third.map(|node| self.directory.name(node)) {
+                Some(third) => format!(
+                    "{third} says that it runs it, so {to} is not told to run what it has of it: end \
+                     one of the two by hand"
                 ),
-                false => format!(
+                None if departure.lost_there => format!(
+                    "it was complete at {to} and is not there any more: start it cold from its disk"
+                ),
+                None if silent => format!(
+                    "it has left this host for {to}, which is not heard, and stands still until the \
+                     daemon there is back. If {to} is lost: `lifeboat cancel --declare-dead {to}` on \
+                     {me}, then start it cold from its disk on another host"
+                ),
+                None => format!(
                     "it has left this host for {to}, which does not say that it runs there: see \
                      `lifeboat events` on {to}"
                 ),
@@ -107,6 +116,17 @@ impl Node {
             return Vec::new();
         }
         let source = self.directory.name(arrival.id.source);
+        if arrival.withheld {
+            return alloc::vec![format!(
+                "it is complete here and paused: at {source} this host was declared dead, so it may have \
+                 been started elsewhere. If it was, end the copy here by hand; if not, resume it by hand"
+            )];
+        }
+        if arrival.committed {
+            let why = self.why_not_resumed(now, arrival);
+            let why = why.unwrap_or_else(|| "the hypervisor does not resume it".into());
+            return alloc::vec![format!("it is complete here and paused: {why}")];
+        }
         let waits = format!(
             "it is complete here and paused: {source} does not say whether its own copy is gone"
         );
@@ -120,12 +140,12 @@ impl Node {
         )]
     }
 
-    /// VMs of this host of which it is not certain where they are.
+    /// VMs of this host of which it is not certain where they are, and that left it and run nowhere.
     pub(super) fn uncertain_here(&self, now: Instant) -> usize {
         let is_unknown = |state: &VmState| *state == VmState::Unknown;
         let leave = self.departures.all().map(|one| self.shown_departure(now, one));
         let come = self.arrivals.all().map(|one| self.shown_arrival(now, one));
-        leave.chain(come).filter(is_unknown).count()
+        leave.chain(come).filter(is_unknown).count() + self.stranded.open()
     }
 }
 

@@ -78,14 +78,17 @@ fn nobody_speaks_of_moves_that_are_not_his() {
     let (me, other, third) = (world.hosts[0].id, world.hosts[1].id, world.hosts[3].id);
     let of = |source| MoveId { vm: world.vms[0], source, incarnation: Incarnation(1), attempt: 1 };
     let (mine, his) = (of(me), of(other));
+    let heard = world.node(0).newest_heartbeat();
+    let gone = |id| Direct::SourceGone { id, paused_ms: 0, resumes: true, heard };
     for direct in [
-        Direct::SourceGone { id: his, paused_ms: 0, resumes: true },
+        gone(his),
+        Direct::Withheld { id: his },
         Direct::SourceKept { id: his },
         Direct::Closed { id: his },
         Direct::Renew { id: his },
         Direct::Settled { id: his, downtime_ms: 0 },
         Direct::Reserved { id: his, answer: Ok(()) },
-        Direct::SourceGone { id: mine, paused_ms: 0, resumes: true },
+        gone(mine),
         Direct::SourceKept { id: mine },
     ] {
         refuses(&mut world, third, wire::encode(&Message::Direct(direct)));
@@ -169,7 +172,11 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
             vm,
             definition: None,
         }),
-        1 => Message::Direct(Direct::SourceGone { id, paused_ms: number(), resumes: true }),
+        1 => {
+            let heard = node.newest_heartbeat();
+            let (paused_ms, resumes) = (number(), true);
+            Message::Direct(Direct::SourceGone { id, paused_ms, resumes, heard })
+        }
         2 => Message::Direct(Direct::Settled { id: mine, downtime_ms: number() }),
         3 => Message::Direct(Direct::HandOn(HandOn {
             link,
@@ -303,7 +310,7 @@ fn senseless_commands_are_refused() {
     world.command(0, lifeboat_protocol::command::Command::Cancel { id, abort: true });
     assert_eq!(rejected(&world, 0), before + 4);
     let peer = world.hosts[1].id;
-    world.command(0, lifeboat_protocol::command::Command::DeclareDead { node: peer });
+    world.command(0, lifeboat_protocol::command::Command::DeclareDead { node: peer, whole_site: true });
     assert_eq!(rejected(&world, 0), before + 5);
     world.add_vm(0, MIB, 0);
     world.run(Duration::from_secs(5));

@@ -18,6 +18,7 @@ mod memory;
 mod merge;
 mod offline_and_paused;
 mod one_way_partition;
+mod persons_word;
 mod shown;
 mod switchover_cut;
 mod two_initiators;

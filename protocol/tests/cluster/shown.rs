@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// One VM on the first of two hosts that are emptied, some seconds after the start, and once a byte
 /// of it has arrived.
-fn under_way() -> World {
+pub(crate) fn under_way() -> World {
     let mut world = World::new(&Setup::new(2, 2));
     world.add_vm(0, 300 * MIB, 8_000_000);
     world.run(Duration::from_secs(10));
@@ -28,23 +28,23 @@ fn under_way() -> World {
     world
 }
 
-fn until(world: &mut World, place: Place) {
+pub(crate) fn until(world: &mut World, place: Place) {
     world.run_until(LIMIT, "the VM is there", |world| {
         world.places(world.vms[0]).iter().any(|(_, found)| *found == place)
     });
 }
 
-fn seen(world: &World, host: usize) -> EvacuationView {
+pub(crate) fn seen(world: &World, host: usize) -> EvacuationView {
     world.node(host).evacuations_view(world.local(host)).pop().expect("one is known")
 }
 
 /// The VM as a host lists it, with the hosts that have it.
-fn listed(world: &World, host: usize) -> Vec<(String, InventoryVm)> {
+pub(crate) fn listed(world: &World, host: usize) -> Vec<(String, InventoryVm)> {
     let listed = world.node(host).vms_view(world.local(host));
     listed.into_iter().map(|one| (one.host, one.vm)).collect()
 }
 
-fn receiver(world: &World) -> usize {
+pub(crate) fn receiver(world: &World) -> usize {
     let places = world.places(world.vms[0]);
     places.iter().map(|(host, _)| *host).find(|host| *host > 1).expect("one receives")
 }

@@ -5,6 +5,7 @@ use crate::{
     LIMIT, finish,
     world::{MIB, Setup, World, hypervisor::Place},
 };
+use lifeboat_protocol::command::Command;
 use std::time::Duration;
 
 fn with_one_vm() -> World {
@@ -90,7 +91,7 @@ fn the_whole_source_dies() {
         world.run(Duration::from_secs(20));
         let source = world.hosts[0].id;
         for host in [1, 2] {
-            world.command(host, lifeboat_protocol::command::Command::DeclareDead { node: source });
+            world.command(host, Command::DeclareDead { node: source, whole_site: true });
         }
         world.run(Duration::from_secs(2));
         let vm = world.vms[0];

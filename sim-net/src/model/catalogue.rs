@@ -143,12 +143,13 @@ const CALM: handover::Bounds = handover::Bounds {
     breaks: 0,
     lost_jobs: 0,
     cuts: 0,
+    cold_starts: 0,
     arrivals: 2,
     stale_looks: false,
 };
 
 /// Handovers: name, and what is searched in it.
-const HANDOVERS: [Named<handover::Bounds>; 5] = [
+const HANDOVERS: [Named<handover::Bounds>; 6] = [
     ("handover", |size| handover::Bounds {
         pauses: size.of(1, 2, 3),
         cuts: size.of(0, 0, 1),
@@ -179,6 +180,16 @@ const HANDOVERS: [Named<handover::Bounds>; 5] = [
         pauses: size.of(0, 0, 1),
         long_pauses: 1,
         deaths: 1,
+        ..CALM
+    }),
+    // The destination's daemon dies, a person takes the host for dead and starts the VM cold elsewhere,
+    // and the daemon comes back.
+    ("handover-declared", |size| handover::Bounds {
+        pauses: size.of(1, 1, 2),
+        long_pauses: 1,
+        crashes: 1,
+        cold_starts: 1,
+        arrivals: size.of(1, 1, 2),
         ..CALM
     }),
 ];

@@ -19,6 +19,9 @@ pub struct Bounds {
     /// Times that the network is cut for heartbeats or healed, in all. Messages between two need no
     /// cut to be lost.
     pub cuts: u8,
+    /// Times that a person declares the destination dead at the source and starts the VM cold on a third
+    /// host, in all.
+    pub cold_starts: u8,
     /// How often one message may arrive and change something: 1, and more for repeats.
     pub arrivals: u8,
     /// Whether a hypervisor's answer may be as old as the question. If not, it is of the moment in
@@ -36,11 +39,13 @@ pub(super) struct Budget {
     pub(super) breaks: u8,
     pub(super) lost_jobs: u8,
     pub(super) cuts: u8,
+    pub(super) cold_starts: u8,
 }
 
 impl From<Bounds> for Budget {
     fn from(bounds: Bounds) -> Self {
         let Bounds { pauses, long_pauses, crashes, deaths, breaks, lost_jobs, cuts, .. } = bounds;
-        Self { pauses, long_pauses, crashes, deaths, breaks, lost_jobs, cuts }
+        let cold_starts = bounds.cold_starts;
+        Self { pauses, long_pauses, crashes, deaths, breaks, lost_jobs, cuts, cold_starts }
     }
 }

@@ -4,7 +4,7 @@ use lifeboat_protocol::{
     Directory, Incarnation, Input, Instant, MoveId, Node, NodeId, SiteId,
     directory::LinkSpec,
     input::HostSample,
-    journal::Change,
+    journal::{self, Change},
     output::Output,
     units::BytesPerSec,
     vm::{Copy, Policy, RunState, Vm},
@@ -132,6 +132,14 @@ impl Host {
         self.powered = false;
         self.place = None;
         self.prepared = None;
+    }
+
+    /// Whether it is durable that a person has declared the destination dead.
+    pub(super) fn keeps_commit_back(&self) -> bool {
+        let is_stranded = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            matches!(journal::read(key, value), Ok((journal::Key::Stranded(_), _)))
+        };
+        self.journal.iter().any(is_stranded)
     }
 
     /// Tells the daemon one thing; what it wants done.

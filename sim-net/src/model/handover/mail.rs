@@ -78,6 +78,7 @@ fn words(to: usize, direct: &Direct) -> Arc<str> {
         Direct::Preparing { id } => format!("Preparing, attempt {}", id.attempt),
         Direct::Renew { id } => format!("Renew, attempt {}", id.attempt),
         Direct::SourceGone { id, .. } => format!("SourceGone, attempt {}", id.attempt),
+        Direct::Withheld { id } => format!("Withheld, attempt {}", id.attempt),
         Direct::SourceKept { id } => format!("SourceKept, attempt {}", id.attempt),
         Direct::Settled { id, .. } => format!("Settled, attempt {}", id.attempt),
         Direct::Discarded { id } => format!("Discarded, attempt {}", id.attempt),

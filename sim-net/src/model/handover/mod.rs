@@ -36,13 +36,16 @@ impl Handover {
 }
 
 impl World {
-    fn count(&self, place: Place) -> usize {
-        self.hosts.iter().filter(|host| host.place == Some(place)).count()
+    /// Copies that run.
+    fn running(&self) -> usize {
+        let runs = |host: &&host::Host| host.place == Some(Place::Running);
+        self.hosts.iter().filter(runs).count() + usize::from(self.started_cold)
     }
 
     /// Whether the VM can go on from some copy.
     fn is_somewhere(&self) -> bool {
-        self.hosts.iter().any(|host| host.place.is_some_and(Place::is_whole))
+        self.started_cold
+            || self.hosts.iter().any(|host| host.place.is_some_and(Place::is_whole))
     }
 
     /// Whether neither end has anything open.
@@ -81,7 +84,7 @@ impl Model for Handover {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::always("never two running", |_, world: &World| {
-                world.count(Place::Running) < 2
+                world.running() < 2
             }),
             Property::always(
                 "never no copy while an end that had one lives",
@@ -113,6 +116,15 @@ impl Model for Handover {
                     world.declared_dead
                         && !world.commit_was_sent()
                         && world.hosts[DESTINATION].place == Some(Place::Running)
+                },
+            ));
+        }
+        if self.rules.bounds.cold_starts > 0 {
+            properties.push(Property::sometimes(
+                "reached: it was started cold, and the copy that waited is ended",
+                |_, world: &World| {
+                    let nothing_there = world.hosts[DESTINATION].place.is_none();
+                    world.started_cold && nothing_there && world.commit_was_sent() && world.is_closed()
                 },
             ));
         }

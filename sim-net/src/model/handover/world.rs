@@ -11,7 +11,7 @@ use lifeboat_protocol::{
     EvacuationId, Input, Instant, MoveId, NodeId,
     command::Command,
     input::{ArrivalEvent, DepartureEvent},
-    message::{Direct, Message},
+    message::{Direct, Echo, Message},
     output::Output,
     wire,
 };
@@ -94,6 +94,12 @@ pub enum Action {
     },
     /// The operator says at the destination that the source is dead, which it is.
     DeclareDead,
+    /// The operator says at the source that the destination, whose daemon is silent, is dead.
+    DeclareDestinationDead,
+    /// The source has made that durable, and the operator starts the VM cold on a third host.
+    ColdStart,
+    /// He ends the copy that waits at the destination.
+    EndCopy,
 }
 
 /// The world at one moment.
@@ -109,6 +115,8 @@ pub struct World {
     /// The only whole copy was on a host that lost power.
     pub(super) died_with_host: bool,
     pub(super) declared_dead: bool,
+    /// Whether the VM was started cold on a third host.
+    pub(super) started_cold: bool,
     budget: Budget,
     identity: u64,
 }
@@ -125,6 +133,7 @@ impl World {
             cut: false,
             died_with_host: false,
             declared_dead: false,
+            started_cold: false,
             budget: rules.bounds.into(),
             identity: 0,
         };
@@ -197,6 +206,23 @@ impl World {
         if !self.hosts[SOURCE].powered && self.hosts[DESTINATION].is_up() {
             actions.push(Action::DeclareDead);
         }
+        self.person_actions(actions);
+    }
+
+    /// What a person does who starts the VM cold: he has looked that it does not run at the destination.
+    fn person_actions(&self, actions: &mut Vec<Action>) {
+        let there = self.hosts[DESTINATION].place;
+        if self.budget.cold_starts > 0 && there != Some(Place::Running) {
+            if self.hosts[SOURCE].is_up() && !self.hosts[DESTINATION].is_up() {
+                actions.push(Action::DeclareDestinationDead);
+            }
+            if self.hosts[SOURCE].keeps_commit_back() {
+                actions.push(Action::ColdStart);
+            }
+        }
+        if self.started_cold && there == Some(Place::Arrived) {
+            actions.push(Action::EndCopy);
+        }
     }
 
     fn daemon_actions(&self, host: usize, actions: &mut Vec<Action>) {
@@ -258,7 +284,17 @@ impl World {
                 next.budget.long_pauses -= 1;
                 next.pass(LONG_PAUSE, rules);
             }
-            Action::DeclareDead => next.declare_dead(rules),
+            Action::DeclareDead => next.declare_dead(SOURCE, DESTINATION, rules),
+            Action::DeclareDestinationDead => next.declare_dead(DESTINATION, SOURCE, rules),
+            Action::ColdStart => {
+                next.budget.cold_starts -= 1;
+                next.started_cold = true;
+                // The source's daemon is heard from now on: it alone knows of the word.
+                next.budget.crashes = 0;
+                next.budget.deaths = 0;
+                next.budget.cuts = 0;
+            }
+            Action::EndCopy => next.hosts[DESTINATION].place = None,
         }
         if next.budget.crashes == 0 {
             // When it becomes durable matters only to one that may die before it is.
@@ -282,8 +318,9 @@ impl World {
 
     fn deliver(&mut self, which: usize, rules: &Rules) {
         let Letter { to, bytes, .. } = self.sent.letters[which].clone();
+        let bytes = rules.planted.as_delivered(self, &bytes);
         let from = self.hosts[1 - to].id;
-        self.input(to, Input::Received { from, bytes: bytes.to_vec() }, rules);
+        self.input(to, Input::Received { from, bytes }, rules);
     }
 
     fn tell(&mut self, host: usize, which: usize, rules: &Rules) {
@@ -326,10 +363,10 @@ impl World {
         }
     }
 
-    fn declare_dead(&mut self, rules: &Rules) {
-        self.declared_dead = true;
-        let node = self.hosts[SOURCE].id;
-        self.input(DESTINATION, Input::Command(Command::DeclareDead { node }), rules);
+    fn declare_dead(&mut self, dead: usize, at: usize, rules: &Rules) {
+        self.declared_dead |= dead == SOURCE;
+        let command = Command::DeclareDead { node: self.hosts[dead].id, whole_site: true };
+        self.input(at, Input::Command(command), rules);
     }
 
     /// Time passes; everyone hears its host's figures, and heartbeats pass.
@@ -423,8 +460,9 @@ impl World {
     fn send(&mut self, to: NodeId, bytes: &[u8]) {
         let Ok(Message::Direct(direct)) = wire::decode::<Message>(bytes) else { return };
         let direct = match direct {
-            Direct::SourceGone { id, resumes, .. } => {
-                Direct::SourceGone { id, paused_ms: 0, resumes }
+            Direct::SourceGone { id, resumes, heard, .. } => {
+                let heard = Echo { held_us: 0, ..heard };
+                Direct::SourceGone { id, paused_ms: 0, resumes, heard }
             }
             Direct::Settled { id, .. } => Direct::Settled { id, downtime_ms: 0 },
             other => other,
@@ -451,8 +489,8 @@ impl World {
     }
 
     fn identify(&mut self) {
-        let rest =
-            (self.sent.mark, self.migration, self.cut, self.died_with_host, self.declared_dead);
+        let person = (self.declared_dead, self.started_cold);
+        let rest = (self.sent.mark, self.migration, self.cut, self.died_with_host, person);
         self.identity = mark(&(self.now, &self.hosts, rest, self.budget));
     }
 }

@@ -1,0 +1,76 @@
+//! The two ends of the commit: the source says it, and the destination goes by it.
+//!
+//! [`crate::departures`] and [`crate::arrivals`] know their own end of one move. What speaks against it
+//! from outside is seen here, at the last moment before it counts.
+//!
+//! Invariants:
+//! - *the commit vouches for itself*: it names the newest heartbeat of the destination that the source
+//!   had heard, and counts only while the source cannot have taken the destination for dead since. So a
+//!   commit that was on its way when a person declared the destination dead at the source is void;
+//! - a VM that another living host says to run is neither given away nor resumed.
+
+use alloc::{format, string::String};
+
+use super::Node;
+use crate::{
+    arrivals::Arrival,
+    effects::Effects,
+    ids::{NodeId, VmId},
+    message::{Direct, Echo},
+    time::Instant,
+};
+
+impl Node {
+    /// Says the commits of this step, to destinations that are heard: others could not go by them.
+    pub(super) fn say_commits(&mut self, now: Instant, fx: &mut Effects) {
+        for commit in core::mem::take(&mut fx.commits) {
+            let Some(heard) = self.membership.echo_for(now, commit.to) else { continue };
+            if self.third_running(now, commit.id.vm, commit.to).is_some() {
+                continue;
+            }
+            let (id, paused_ms, resumes) = (commit.id, commit.paused_ms, commit.resumes);
+            fx.send(commit.to, Direct::SourceGone { id, paused_ms, resumes, heard });
+        }
+    }
+
+    /// A host other than this one and `end` that says to run a VM which moves between these two.
+    pub(super) fn third_running(&self, now: Instant, vm: VmId, end: NodeId) -> Option<NodeId> {
+        self.others_running(now, vm).find(|node| *node != end)
+    }
+
+    /// Whether nobody can have taken this node for dead since a commit was said that names the
+    /// heartbeat `heard` of it.
+    pub(super) fn vouches(&self, now: Instant, heard: &Echo) -> bool {
+        (heard.node, heard.incarnation) == (self.me, self.incarnation)
+            && self.membership.is_vouched(now, heard.number)
+    }
+
+    /// Runs what is complete and given to this host, if nothing speaks against it.
+    pub(super) fn resume_ready(&mut self, now: Instant, fx: &mut Effects) {
+        for vm in self.arrivals.vms() {
+            let Some(arrival) = self.arrivals.get(vm).filter(|one| one.is_ready()) else { continue };
+            if self.why_not_resumed(now, arrival).is_some() {
+                continue;
+            }
+            if let Some(arrival) = self.arrivals.get_mut(vm) {
+                arrival.run(now, fx);
+            }
+        }
+    }
+
+    /// Why a complete copy that was given to this host is not resumed, if so.
+    pub(super) fn why_not_resumed(&self, now: Instant, arrival: &Arrival) -> Option<String> {
+        let source = arrival.id.source;
+        if let Some(node) = self.third_running(now, arrival.id.vm, source) {
+            let node = self.directory.name(node);
+            return Some(format!("{node} says that it runs it: end one of the two by hand"));
+        }
+        let up = self.membership.is_up(now, source);
+        arrival.wants_confirmation(now, up).then(|| {
+            format!(
+                "the daemon here was restarted and waits for {} to say again that its copy is gone",
+                self.directory.name(source)
+            )
+        })
+    }
+}

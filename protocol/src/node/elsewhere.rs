@@ -1,0 +1,174 @@
+//! Whether a VM runs on another host as well: what the hosts' inventories say against each other.
+//!
+//! The handover alone keeps a VM from running twice. Beside it there are people: who starts a VM cold
+//! on one host while a copy of it waits on another, or says that a host is dead that is only cut off,
+//! makes a second one. Here that is noticed.
+//!
+//! Invariants:
+//! - a VM that a living host says to run is neither begun, nor given away, nor resumed anywhere else;
+//! - two living hosts that go on to say so of the same VM are an alarm, and no evacuation of it is done.
+//!
+//! In a cluster so large that inventories are not told to all this sees nothing.
+
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use core::time::Duration;
+
+use super::Node;
+use crate::{
+    effects::Effects,
+    ids::{NodeId, VmId},
+    message::{InventoryVm, VmState},
+    output::{Notice, NoticeKind, Output},
+    time::Instant,
+    vm::{RunState, Vm},
+};
+
+/// Time for which two hosts must say that they run a VM before that is an alarm: a word of one of them
+/// that is out of date is told anew twice in it.
+const SAID_FOR: Duration = Duration::from_secs(12);
+
+/// A VM that two living hosts say to run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Double {
+    pub(crate) name: String,
+    pub(crate) hosts: Vec<NodeId>,
+    since: Instant,
+    told: bool,
+}
+
+/// Whether a host that lists a VM so has it running for certain, and not as one end of a handover.
+pub(super) fn is_certain(state: VmState) -> bool {
+    match state {
+        VmState::Resting
+        | VmState::Queued
+        | VmState::Reserved
+        | VmState::Moving
+        | VmState::Failed => true,
+        VmState::Switching | VmState::Committing | VmState::Unknown | VmState::Arriving => false,
+    }
+}
+
+/// The VMs of an inventory that run for certain, with their names.
+pub(super) fn running(vms: &[InventoryVm]) -> BTreeMap<VmId, String> {
+    let runs = |one: &&InventoryVm| one.vm.state == RunState::Running && is_certain(one.state);
+    vms.iter().filter(runs).map(|one| (one.vm.id, one.vm.name.clone())).collect()
+}
+
+impl Node {
+    /// Other hosts that are heard and say that they run a VM.
+    pub(super) fn others_running(
+        &self,
+        now: Instant,
+        vm: VmId,
+    ) -> impl Iterator<Item = NodeId> + '_ {
+        let runs = move |(node, known): (&NodeId, &super::KnownInventory)| {
+            known.running.contains_key(&vm).then_some(*node)
+        };
+        self.inventories.iter().filter_map(runs).filter(move |node| {
+            self.membership.is_up(now, *node)
+        })
+    }
+
+    /// Whether this host runs a VM that is on its way neither in nor out.
+    pub(super) fn rests_running(&self, vm: VmId) -> bool {
+        let runs = self.vms.get(&vm).is_some_and(|vm| vm.state == RunState::Running);
+        runs && self.arrivals.get(vm).is_none() && self.departures.get(vm).is_none()
+    }
+
+    /// Whether this host says that it runs a VM for certain.
+    fn runs_here(&self, now: Instant, vm: VmId) -> bool {
+        let runs = self.vms.get(&vm).is_some_and(|vm| vm.state == RunState::Running);
+        let leaves = self.departures.get(vm).map(|one| self.shown_departure(now, one));
+        runs && self.arrivals.get(vm).is_none() && leaves.is_none_or(is_certain)
+    }
+
+    /// Whether a VM of this host is nothing but what was left of one that runs, or was given away,
+    /// elsewhere.
+    pub(super) fn is_left_over(&self, vm: &Vm) -> bool {
+        let elsewhere = self.doubles.contains_key(&vm.id) || self.stranded.is_open(vm.id);
+        vm.state == RunState::ShutOff && elsewhere
+    }
+
+    /// Whether nothing that other hosts say keeps a VM of this host from moving.
+    pub(super) fn may_leave(&self, vm: &Vm) -> bool {
+        !self.doubles.contains_key(&vm.id) && !self.is_left_over(vm)
+    }
+
+    /// Why a VM of this host must not move because of another one, if so.
+    pub(super) fn why_not_alone(&self, vm: VmId) -> Option<String> {
+        let double = self.doubles.get(&vm)?;
+        let others: Vec<String> = double
+            .hosts
+            .iter()
+            .filter(|node| **node != self.me)
+            .map(|node| self.directory.name(*node))
+            .collect();
+        let others = others.join(" and ");
+        Some(match self.vms.get(&vm).map(|vm| vm.state) {
+            Some(RunState::Running) => format!(
+                "it runs at {others}, too, as said there: it does not move until one of them is ended \
+                 by hand"
+            ),
+            _ => format!("it runs at {others}, as said there: what is here is left over"),
+        })
+    }
+
+    /// Compares what all say, if anyone has said anything new.
+    pub(super) fn compare_inventories(&mut self, now: Instant, fx: &mut Effects) {
+        if core::mem::take(&mut self.inventories_changed) {
+            self.doubles = self.find_doubles(now);
+        }
+        let due = |double: &&mut Double| !double.told && now.since(double.since) >= SAID_FOR;
+        for (vm, double) in self.doubles.iter_mut().filter(|(_, double)| double.hosts.len() > 1) {
+            if let Some(double) = Some(double).filter(due) {
+                double.told = true;
+                let hosts: Vec<String> =
+                    double.hosts.iter().map(|node| self.directory.name(*node)).collect();
+                fx.out(Output::Notice(Notice {
+                    kind: NoticeKind::Alarm,
+                    vm: Some(*vm),
+                    evacuation: None,
+                    text: format!(
+                        "{} runs twice: {} say that they run it. End one of them by hand, at once",
+                        double.name,
+                        hosts.join(" and ")
+                    ),
+                }));
+                fx.urgent();
+            }
+        }
+    }
+
+    /// VMs that several living hosts say to run, and VMs of this host that another one says to run.
+    fn find_doubles(&self, now: Instant) -> BTreeMap<VmId, Double> {
+        let mut hosts: BTreeMap<VmId, (&str, Vec<NodeId>)> = BTreeMap::new();
+        let up = |node: &NodeId| self.membership.is_up(now, *node);
+        for (node, known) in self.inventories.iter().filter(|(node, _)| up(node)) {
+            for (vm, name) in &known.running {
+                hosts.entry(*vm).or_insert((name, Vec::new())).1.push(*node);
+            }
+        }
+        for (vm, (_, hosts)) in &mut hosts {
+            if self.runs_here(now, *vm) {
+                hosts.push(self.me);
+            }
+        }
+        hosts.retain(|vm, (_, hosts)| {
+            hosts.len() > 1 || self.vms.contains_key(vm) && !hosts.contains(&self.me)
+        });
+        let double = |(vm, (name, hosts)): (VmId, (&str, Vec<NodeId>))| {
+            let known = self.doubles.get(&vm).filter(|known| known.hosts == hosts);
+            let new = || Double { name: name.into(), hosts: hosts.clone(), since: now, told: false };
+            (vm, known.cloned().unwrap_or_else(new))
+        };
+        hosts.into_iter().map(double).collect()
+    }
+
+    /// VMs that have been said to run on two hosts for so long that it is certain.
+    pub(crate) fn sure_doubles(&self, now: Instant) -> impl Iterator<Item = (VmId, &Double)> {
+        let sure = move |double: &Double| {
+            double.hosts.len() > 1 && now.since(double.since) >= SAID_FOR
+        };
+        self.doubles.iter().filter(move |(_, double)| sure(double)).map(|(vm, one)| (*vm, one))
+    }
+}

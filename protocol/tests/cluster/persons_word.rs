@@ -1,0 +1,192 @@
+//! A person says that a host is dead, or starts a VM cold beside a copy that waits: what nobody but he
+//! can know. Right or wrong, what the cluster can notice it notices.
+
+use crate::{
+    finish,
+    shown::{listed, receiver, seen, under_way, until},
+    world::{World, hypervisor::Place},
+};
+use lifeboat_protocol::{
+    command::Command,
+    message::VmState,
+    output::NoticeKind,
+    vm::{RunState, Vm},
+};
+use std::time::Duration;
+
+/// The VM as its owner has it.
+fn the_vm(world: &World) -> Vm {
+    let id = world.vms[0];
+    let guests = world.hosts.iter().find_map(|host| host.hypervisor.guests.get(&id));
+    Vm { state: RunState::Running, ..guests.expect("it is somewhere").vm.clone() }
+}
+
+fn start_cold(world: &mut World, host: usize) {
+    let vm = the_vm(world);
+    world.hosts[host].hypervisor.put(&vm, Place::Running);
+    world.run(Duration::from_secs(3));
+}
+
+fn end(world: &mut World, host: usize) {
+    let vm = world.vms[0];
+    world.hosts[host].hypervisor.guests.remove(&vm);
+    world.run(Duration::from_secs(8));
+}
+
+fn declare_dead(world: &mut World, at: usize, dead: usize, whole_site: bool) -> bool {
+    let node = world.hosts[dead].id;
+    let refused = |world: &World| {
+        let notices = &world.hosts[at].notices;
+        notices.iter().filter(|one| one.kind == NoticeKind::Rejected).count()
+    };
+    let before = refused(world);
+    world.command(at, Command::DeclareDead { node, whole_site });
+    refused(world) == before
+}
+
+fn reasons(world: &World, at: usize) -> String {
+    let all = listed(world, at).into_iter().flat_map(|(_, one)| one.reasons);
+    all.collect::<Vec<_>>().join("; ")
+}
+
+/// The destination's daemon is dead with the VM complete there; which host that is.
+fn given_to_a_silent_host() -> (World, usize) {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    world.crash(to);
+    world.run(Duration::from_secs(12));
+    assert_eq!(world.hosts[to].hypervisor.place(world.vms[0]), Some(Place::Arrived));
+    (world, to)
+}
+
+#[test]
+fn a_vm_started_cold_after_the_word_never_runs_where_it_had_left_for() {
+    let (mut world, to) = given_to_a_silent_host();
+    let other = 5 - to;
+    assert!(declare_dead(&mut world, 0, to, false));
+    world.run(Duration::from_secs(1));
+    assert!(reasons(&world, 3.min(other)).contains("start it cold"), "{}", reasons(&world, other));
+    // The word outlives the daemon that took it.
+    world.crash(0);
+    world.start(0);
+    start_cold(&mut world, other);
+    world.run(Duration::from_secs(5));
+    assert!(seen(&world, 1).done, "it runs: {:?}", seen(&world, 1));
+    world.start(to);
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.hosts[to].hypervisor.place(world.vms[0]), Some(Place::Arrived));
+    for host in 0..4 {
+        assert!(!seen(&world, host).done, "{host}: {:?}", seen(&world, host));
+        assert!(reasons(&world, host).contains("end the copy here by hand"), "{host}");
+    }
+    end(&mut world, to);
+    assert!(world.settled(), "{}", world.describe());
+    assert!(seen(&world, 1).done, "{:?}", seen(&world, 1));
+}
+
+#[test]
+fn a_copy_that_waits_after_the_word_may_be_resumed_by_hand() {
+    let (mut world, to) = given_to_a_silent_host();
+    assert!(declare_dead(&mut world, 0, to, false));
+    world.start(to);
+    world.run(Duration::from_secs(10));
+    let vm = world.vms[0];
+    assert!(world.hosts[to].hypervisor.turn(vm, Place::Arrived, Place::Running));
+    world.run(Duration::from_secs(10));
+    assert!(world.settled() && seen(&world, 1).done, "{}", world.describe());
+    assert_eq!(seen(&world, 1).arrived, 1);
+}
+
+#[test]
+fn a_copy_is_not_resumed_while_a_living_host_runs_the_vm() {
+    let (mut world, to) = given_to_a_silent_host();
+    let other = 5 - to;
+    start_cold(&mut world, other);
+    world.start(to);
+    world.run(Duration::from_secs(40));
+    assert_eq!(world.hosts[to].hypervisor.place(world.vms[0]), Some(Place::Arrived));
+    assert!(!seen(&world, 1).done);
+    let why = reasons(&world, 1);
+    let expect = format!("{} says that it runs it", world.hosts[other].name);
+    assert!(why.contains(&expect), "{why}");
+    end(&mut world, to);
+    world.run(Duration::from_secs(5));
+    assert!(world.settled() && seen(&world, 1).done, "{}", world.describe());
+}
+
+/// The whole link is cut with the copy complete at its destination; the guest runs on at its source.
+fn cut_in_the_switchover() -> (World, usize) {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    // Just late enough for the copy to be complete, and too early for the word.
+    world.cut_one_way(&[2, 3], &[0, 1]);
+    world.cut_one_way(&[0, 1], &[2, 3]);
+    world.run(Duration::from_secs(12));
+    (world, to)
+}
+
+#[test]
+fn a_cut_link_is_not_taken_for_a_dead_host() {
+    let (mut world, to) = cut_in_the_switchover();
+    assert!(!declare_dead(&mut world, to, 0, false), "all of its site is silent");
+    let refusals = world.notices(NoticeKind::Rejected);
+    let said = refusals.last().expect("it is refused").text.clone();
+    assert!(said.contains("most likely the link") && said.contains("--whole-site"), "{said}");
+    world.heal();
+    finish(&mut world);
+}
+
+#[test]
+fn two_copies_after_a_wrong_word_are_an_alarm_and_do_not_move() {
+    // A word that makes a VM run twice, whatever is done: the checks are to see it, too.
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    let other = 5 - to;
+    world.cut(&[0, 1], &[2, 3]);
+    world.run(Duration::from_secs(12));
+    world.strict = false;
+    let vm = world.vms[0];
+    // By the carrier's fault or the hypervisor's the guest runs at both ends.
+    let guest = the_vm(&world);
+    world.hosts[0].hypervisor.put(&guest, Place::Running);
+    world.hosts[to].hypervisor.put(&guest, Place::Running);
+    world.run(Duration::from_secs(10));
+    world.heal();
+    world.run(Duration::from_secs(30));
+    let places = world.places(vm);
+    assert_eq!(places, [(0, Place::Running), (to, Place::Running)], "it went on to {other}");
+    for host in 0..4 {
+        let view = seen(&world, host);
+        assert!(!view.done && view.unknown > 0, "{host}: {view:?}");
+        let doubles = world.node(host).doubles_view(world.local(host));
+        assert_eq!(doubles.len(), 1, "{host}: {doubles:?}");
+        let said = &world.hosts[host].notices;
+        let alarms = said.iter().filter(|one| one.kind == NoticeKind::Alarm);
+        assert_eq!(alarms.filter(|one| one.text.contains("runs twice")).count(), 1, "{host}");
+    }
+    world.hosts[0].hypervisor.guests.remove(&vm);
+    world.run(Duration::from_secs(10));
+    assert!(seen(&world, 1).done, "{:?}", seen(&world, 1));
+}
+
+#[test]
+fn what_was_left_of_a_vm_that_runs_elsewhere_does_not_move() {
+    let mut world = under_way();
+    finish(&mut world);
+    world.run(Duration::from_secs(8));
+    let (vm, home) = (the_vm(&world), world.home(world.vms[0]).expect("it has arrived"));
+    world.hosts[1].hypervisor.put(&vm, Place::ShutOff);
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.places(vm.id), [(1, Place::ShutOff), (home, Place::Running)]);
+    for host in 0..4 {
+        let view = seen(&world, host);
+        assert!(view.done && view.stuck == 0, "{host}: {view:?}");
+    }
+    let all = listed(&world, 2);
+    let (_, left) = all.iter().find(|(at, _)| *at == world.hosts[1].name).expect("it is listed");
+    assert_eq!(left.state, VmState::Resting);
+    assert!(left.reasons.join("").contains("what is here is left over"), "{:?}", left.reasons);
+}
