@@ -376,7 +376,8 @@ impl Arrival {
 
     /// The source's copy is gone, but a person has said there that this host is dead.
     pub(crate) fn source_withholds(&mut self, fx: &mut Effects) {
-        let waits = matches!(self.phase, Phase::Preparing | Phase::Expected | Phase::Complete { .. });
+        let waits =
+            matches!(self.phase, Phase::Preparing | Phase::Expected | Phase::Complete { .. });
         if !waits || self.withheld {
             return;
         }

@@ -104,17 +104,32 @@ fn planted_lease_handed_on_counted_from_receipt() {
     seen(&report, "nothing is used a lease after");
 }
 
+const ONE_DEATH: handover::Bounds = handover::Bounds {
+    pauses: 1,
+    long_pauses: 0,
+    crashes: 0,
+    deaths: 1,
+    breaks: 0,
+    lost_jobs: 0,
+    cuts: 0,
+    cold_starts: 0,
+    arrivals: 1,
+    stale_looks: false,
+};
+
 fn handover_with(planted: handover::Planted) -> Report {
+    search("planted", handover::Handover::new(ONE_DEATH, planted), 1)
+}
+
+/// A person takes a silent destination for dead and starts the VM cold elsewhere.
+fn declared_with(planted: handover::Planted) -> Report {
     let bounds = handover::Bounds {
-        pauses: 1,
-        long_pauses: 0,
-        crashes: 0,
-        deaths: 1,
-        breaks: 0,
-        lost_jobs: 0,
-        cuts: 0,
-        arrivals: 1,
-        stale_looks: false,
+        pauses: 0,
+        long_pauses: 1,
+        crashes: 1,
+        deaths: 0,
+        cold_starts: 1,
+        ..ONE_DEATH
     };
     search("planted", handover::Handover::new(bounds, planted), 1)
 }
@@ -140,5 +155,17 @@ fn planted_silence_of_a_dead_source_taken_for_keeping() {
 #[test]
 fn planted_lost_reply_taken_for_a_failure() {
     let report = handover_with(handover::Planted::LostReplyIsFailure);
+    seen(&report, "never two running");
+}
+
+#[test]
+fn planted_commit_from_before_the_word_believed() {
+    let report = declared_with(handover::Planted::OldCommitBelieved);
+    seen(&report, "never two running");
+}
+
+#[test]
+fn planted_commit_of_a_former_life_believed() {
+    let report = declared_with(handover::Planted::FormerCommitBelieved);
     seen(&report, "never two running");
 }

@@ -48,7 +48,9 @@ impl Node {
     /// Runs what is complete and given to this host, if nothing speaks against it.
     pub(super) fn resume_ready(&mut self, now: Instant, fx: &mut Effects) {
         for vm in self.arrivals.vms() {
-            let Some(arrival) = self.arrivals.get(vm).filter(|one| one.is_ready()) else { continue };
+            let Some(arrival) = self.arrivals.get(vm).filter(|one| one.is_ready()) else {
+                continue;
+            };
             if self.why_not_resumed(now, arrival).is_some() {
                 continue;
             }

@@ -64,9 +64,10 @@ impl Node {
         let runs = move |(node, known): (&NodeId, &super::KnownInventory)| {
             known.running.contains_key(&vm).then_some(*node)
         };
-        self.inventories.iter().filter_map(runs).filter(move |node| {
-            self.membership.is_up(now, *node)
-        })
+        self.inventories
+            .iter()
+            .filter_map(runs)
+            .filter(move |node| self.membership.is_up(now, *node))
     }
 
     /// Whether this host runs a VM that is on its way neither in nor out.
@@ -158,7 +159,8 @@ impl Node {
         });
         let double = |(vm, (name, hosts)): (VmId, (&str, Vec<NodeId>))| {
             let known = self.doubles.get(&vm).filter(|known| known.hosts == hosts);
-            let new = || Double { name: name.into(), hosts: hosts.clone(), since: now, told: false };
+            let new =
+                || Double { name: name.into(), hosts: hosts.clone(), since: now, told: false };
             (vm, known.cloned().unwrap_or_else(new))
         };
         hosts.into_iter().map(double).collect()
@@ -166,9 +168,8 @@ impl Node {
 
     /// VMs that have been said to run on two hosts for so long that it is certain.
     pub(crate) fn sure_doubles(&self, now: Instant) -> impl Iterator<Item = (VmId, &Double)> {
-        let sure = move |double: &Double| {
-            double.hosts.len() > 1 && now.since(double.since) >= SAID_FOR
-        };
+        let sure =
+            move |double: &Double| double.hosts.len() > 1 && now.since(double.since) >= SAID_FOR;
         self.doubles.iter().filter(move |(_, double)| sure(double)).map(|(vm, one)| (*vm, one))
     }
 }

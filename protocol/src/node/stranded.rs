@@ -83,9 +83,8 @@ impl Node {
             return Some(format!("{name} was heard a moment ago: try again in a few seconds"));
         }
         let site = self.directory.site_of(node);
-        let heard =
-            self.membership.up(now).any(|(other, _)| self.directory.site_of(other) == site)
-                || site == Some(self.site);
+        let heard = self.membership.up(now).any(|(other, _)| self.directory.site_of(other) == site)
+            || site == Some(self.site);
         if heard || whole_site {
             return None;
         }
@@ -178,8 +177,9 @@ impl Node {
                 self.departures.insert(departure);
                 self.departure_ended(now, id.vm, ended, fx);
             }
-            Direct::Discarded { .. }
-            | Direct::DestinationHas { copy: Copy::Absent, .. } if !one.gone_there => {
+            Direct::Discarded { .. } | Direct::DestinationHas { copy: Copy::Absent, .. }
+                if !one.gone_there =>
+            {
                 one.gone_there = true;
                 self.keep_stranded(id, one, fx);
             }
@@ -203,8 +203,7 @@ impl Node {
             let Some(one) = self.stranded.all.get_mut(&id) else { continue };
             if let (false, Some(at)) = (one.found, at) {
                 one.found = true;
-                let text =
-                    format!("{} runs at {}", one.departure.vm.name, self.directory.name(at));
+                let text = format!("{} runs at {}", one.departure.vm.name, self.directory.name(at));
                 fx.vm_notice(NoticeKind::Vm, id.vm, one.departure.evacuation, text);
             }
             if one.found && one.gone_there {

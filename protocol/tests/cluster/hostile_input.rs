@@ -310,7 +310,10 @@ fn senseless_commands_are_refused() {
     world.command(0, lifeboat_protocol::command::Command::Cancel { id, abort: true });
     assert_eq!(rejected(&world, 0), before + 4);
     let peer = world.hosts[1].id;
-    world.command(0, lifeboat_protocol::command::Command::DeclareDead { node: peer, whole_site: true });
+    world.command(
+        0,
+        lifeboat_protocol::command::Command::DeclareDead { node: peer, whole_site: true },
+    );
     assert_eq!(rejected(&world, 0), before + 5);
     world.add_vm(0, MIB, 0);
     world.run(Duration::from_secs(5));

@@ -185,11 +185,11 @@ const HANDOVERS: [Named<handover::Bounds>; 6] = [
     // The destination's daemon dies, a person takes the host for dead and starts the VM cold elsewhere,
     // and the daemon comes back.
     ("handover-declared", |size| handover::Bounds {
-        pauses: size.of(1, 1, 2),
+        pauses: size.of(0, 0, 1),
         long_pauses: 1,
         crashes: 1,
         cold_starts: 1,
-        arrivals: size.of(1, 1, 2),
+        arrivals: 1,
         ..CALM
     }),
 ];

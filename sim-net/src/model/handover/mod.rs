@@ -44,8 +44,7 @@ impl World {
 
     /// Whether the VM can go on from some copy.
     fn is_somewhere(&self) -> bool {
-        self.started_cold
-            || self.hosts.iter().any(|host| host.place.is_some_and(Place::is_whole))
+        self.started_cold || self.hosts.iter().any(|host| host.place.is_some_and(Place::is_whole))
     }
 
     /// Whether neither end has anything open.
@@ -83,9 +82,7 @@ impl Model for Handover {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
-            Property::always("never two running", |_, world: &World| {
-                world.running() < 2
-            }),
+            Property::always("never two running", |_, world: &World| world.running() < 2),
             Property::always(
                 "never no copy while an end that had one lives",
                 |_, world: &World| world.is_somewhere() || world.died_with_host,
@@ -124,7 +121,10 @@ impl Model for Handover {
                 "reached: it was started cold, and the copy that waited is ended",
                 |_, world: &World| {
                     let nothing_there = world.hosts[DESTINATION].place.is_none();
-                    world.started_cold && nothing_there && world.commit_was_sent() && world.is_closed()
+                    world.started_cold
+                        && nothing_there
+                        && world.commit_was_sent()
+                        && world.is_closed()
                 },
             ));
         }

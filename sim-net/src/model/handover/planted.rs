@@ -90,7 +90,9 @@ fn waits_for_a_dead_source(world: &World) -> bool {
 fn has_a_former_commit(world: &World) -> bool {
     let node = world.hosts[DESTINATION].daemon();
     node.is_some_and(|node| {
-        node.arrivals().all().any(|one| one.committed && matches!(one.phase, Phase::Complete { .. }))
+        node.arrivals()
+            .all()
+            .any(|one| one.committed && matches!(one.phase, Phase::Complete { .. }))
     })
 }
 

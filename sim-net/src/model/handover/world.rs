@@ -209,10 +209,10 @@ impl World {
         self.person_actions(actions);
     }
 
-    /// What a person does who starts the VM cold: he has looked that it does not run at the destination.
+    /// What a person does who starts the VM cold: he has looked that it stands still at the destination.
     fn person_actions(&self, actions: &mut Vec<Action>) {
         let there = self.hosts[DESTINATION].place;
-        if self.budget.cold_starts > 0 && there != Some(Place::Running) {
+        if self.budget.cold_starts > 0 && there == Some(Place::Arrived) {
             if self.hosts[SOURCE].is_up() && !self.hosts[DESTINATION].is_up() {
                 actions.push(Action::DeclareDestinationDead);
             }
