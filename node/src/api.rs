@@ -25,10 +25,14 @@ pub enum Request {
         /// Whether moves under way are given up, too.
         abort: bool,
     },
-    /// The operator's word that a host is dead and that its VMs cannot run. Answer: null.
+    /// The operator's word that a host is dead and that its VMs cannot run. Answer: [`Declared`], once
+    /// what follows from it is in the journal.
     DeclareDead {
         /// Its name.
         host: String,
+        /// Whether he knows that of a host of whose site nobody is heard, which looks like a cut link.
+        #[serde(default)]
+        whole_site: bool,
     },
     /// Events so far, and with `follow` those to come. Answer: [`EventInfo`] each.
     Events {
@@ -41,6 +45,14 @@ pub enum Request {
         /// Which, as shown in the status.
         id: Option<String>,
     },
+}
+
+/// Answer to [`Request::DeclareDead`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// VMs that had left the host that answers for the dead one, and are not given to it any more: they
+    /// can be started cold elsewhere.
+    pub not_given: Vec<String>,
 }
 
 /// The terms of an evacuation, by name.
@@ -97,12 +109,23 @@ pub struct Status {
     pub carrier_failed: Option<String>,
     /// VMs of which it is not certain where they run, with what is known of each and what to do.
     pub uncertain: Vec<VmInfo>,
+    /// VMs that two hosts say to run.
+    pub doubles: Vec<DoubleInfo>,
     /// All listed hosts.
     pub hosts: Vec<HostInfo>,
     /// All links.
     pub links: Vec<LinkInfo>,
     /// Known evacuations, oldest first.
     pub evacuations: Vec<EvacuationInfo>,
+}
+
+/// A VM that several hosts say to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoubleInfo {
+    /// Its name.
+    pub name: String,
+    /// These hosts.
+    pub hosts: Vec<String>,
 }
 
 /// A host.

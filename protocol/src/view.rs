@@ -167,6 +167,16 @@ impl Node {
         self.evacuations.all().map(|known| &known.record)
     }
 
+    /// How many times this node has asked for something to be made durable: the number of the last.
+    pub fn written(&self) -> u64 {
+        self.persists
+    }
+
+    /// VMs that left here for a node and are not given to it any more, by name.
+    pub fn not_given_to(&self, node: NodeId) -> Vec<String> {
+        self.stranded.names_of(node).collect()
+    }
+
     /// The newest heartbeat of this node, as one that hears it names it.
     pub fn newest_heartbeat(&self) -> Echo {
         let (node, incarnation, number) = (self.me, self.incarnation, self.heartbeat_number);

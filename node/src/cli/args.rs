@@ -177,10 +177,15 @@ arrives. Without an ID all that are active are ended; with --abort also those th
 cancelled and still have machines on their way. What is printed is what they are now.
 
 --declare-dead is for one rare case: a host fell silent at the very moment at which a machine \
-switched over from it. Nobody can then know from afar whether the machine runs there, so the copy \
-at the destination waits, paused, as `unknown`. If you KNOW that the host is dead - its power is \
-off - say so on the host where the copy waits, and it runs there. If the host is alive after all, \
-the machine runs twice and its disks may be destroyed.
+switched over from it or to it. Nobody can then know from afar whether the machine runs there, so it \
+stands still and is shown as `unknown`; `lifeboat status` says which host to ask.
+  The host that it LEFT is dead: say so on the host where its copy waits, and it runs there. If that \
+host is alive after all, the machine runs twice and its disks may be destroyed.
+  The host that it went TO is dead: say so on the host that it left. From then on its copy there is \
+never resumed, even if that host comes back, so you can start the machine cold from its disk on \
+another host.
+If no host of that site is heard, most likely only the link is cut; --whole-site says that you know \
+better.
 
 Exit status:
   0  done
@@ -476,6 +481,9 @@ pub struct CancelArgs {
     /// Your word that this host is dead and that its machines cannot run. Read --help first.
     #[arg(long, value_name = "HOST", conflicts_with_all = ["id", "abort"])]
     pub declare_dead: Option<String>,
+    /// The same of a host of whose site nobody is heard: most often that is a cut link, and it runs on.
+    #[arg(long, requires = "declare_dead")]
+    pub whole_site: bool,
     /// Do not ask before declaring a host dead.
     #[arg(long, short, requires = "declare_dead")]
     pub yes: bool,

@@ -9,7 +9,7 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{ask, can_ask, print, print_json, remark};
 use super::vms;
-use crate::api::{Cancelled, Request, Status, VmInfo};
+use crate::api::{Cancelled, Declared, Request, Status, VmInfo};
 
 /// How long VMs may take to run once their source is declared dead.
 const RUNS_WITHIN: Duration = Duration::from_secs(5);
@@ -73,21 +73,39 @@ async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<
         }
         remark(&what_waits(&status.node, &vms));
         let question = format!(
-            "If {host} still runs one of them, it will run twice and its disks may be destroyed.\n\
-             Do you KNOW that {host} is dead, its power off?"
+            "If {host} runs one of them, or another host does by then, it will run twice and its disks \
+             may be destroyed.\nDo you KNOW that {host} is dead, its power off?"
         );
         if !ask(&question)? {
             return Err(Failure::NotDone("not confirmed; nothing was done".to_owned()));
         }
     }
-    let answer: () = daemon.ask(&Request::DeclareDead { host: host.to_owned() }).await?;
+    let request = Request::DeclareDead { host: host.to_owned(), whole_site: args.whole_site };
+    let declared: Declared = daemon.ask(&request).await?;
     if args.client.json {
-        return print_json(&answer);
+        return print_json(&declared);
     }
     let here = &status.node;
-    let waited = waiting_on(here, &vms);
+    let Declared { not_given } = declared;
+    let mut waited = waiting_on(here, &vms);
+    waited.retain(|name| !not_given.contains(name));
+    if !not_given.is_empty() {
+        print(&what_is_not_given(host, here, &not_given))?;
+        if waited.is_empty() {
+            return Ok(());
+        }
+    }
     let left = until_they_run(daemon, here, &waited).await?;
     print(&what_came_of_it(host, here, &waited, &left))
+}
+
+/// What can be done with VMs that had left for a host which is dead.
+fn what_is_not_given(dead: &str, here: &str, names: &[String]) -> String {
+    format!(
+        "{here} takes {dead} for dead and will never let it run what left for it: {}. Start it cold from \
+         its disk on another host now; if {dead} comes back, end the copy there by hand",
+        names.join(", ")
+    )
 }
 
 /// The names of the VMs that wait on a host for the word of another.
@@ -206,6 +224,12 @@ mod tests {
         );
         let vms = [vm("web", "b1", "unknown"), vm("db", "b2", "unknown"), vm("x", "b1", "moving")];
         assert_eq!(waiting_on("b1", &vms), ["web"]);
+    }
+
+    #[test]
+    fn what_left_for_a_dead_host_can_be_started_cold() {
+        let text = what_is_not_given("b1", "a1", &["web".to_owned()]);
+        assert!(text.contains("left for it: web. Start it cold"), "{text}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn status() -> Status {
         carrier_up: true,
         carrier_failed: None,
         uncertain: Vec::new(),
+        doubles: Vec::new(),
         hosts: vec![host("a1", "a"), host("b1", "b")],
         links: vec![link("a>b")],
         evacuations: Vec::new(),

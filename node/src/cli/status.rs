@@ -130,6 +130,11 @@ fn problems(status: &Status) -> Vec<String> {
             link.contested_slices, link.name
         ));
     }
+    problems.extend(status.doubles.iter().map(|double| {
+        let hosts = double.hosts.join(" and ");
+        let name = &double.name;
+        format!("{name} runs twice: {hosts} say that they run it. End one of them by hand, at once")
+    }));
     problems.extend(status.uncertain.iter().take(UNCERTAIN_SHOWN).map(uncertain));
     let shown = status.uncertain.len().min(UNCERTAIN_SHOWN);
     status.evacuations.iter().for_each(|one| problems.extend(troubles(one, shown)));
@@ -345,7 +350,7 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{IssuerInfo, SenderInfo};
+    use crate::api::{DoubleInfo, IssuerInfo, SenderInfo};
     use crate::cli::samples::{evacuation, host, link, status, vm};
     use crate::cli::table::text_within;
 
@@ -373,6 +378,8 @@ mod tests {
             deadline_left_ms: Some(60_000),
             ..evacuation()
         }];
+        let hosts = vec!["a1".to_owned(), "b1".to_owned()];
+        status.doubles = vec![DoubleInfo { name: "db".to_owned(), hosts }];
         status.uncertain = vec![VmInfo {
             reasons: vec!["a2 does not say".to_owned()],
             ..vm("web", "b1", "unknown")
@@ -384,6 +391,7 @@ mod tests {
             "no space left",
             "carrier of a1",
             "b1 is dead",
+            "db runs twice: a1 and b1 say that they run it",
             "web on b1: it is not certain where it runs: a2 does not say",
             "1 VM cannot leave",
             "not heard from: a2, where 2 VMs had still to leave when last heard",

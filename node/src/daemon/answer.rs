@@ -17,11 +17,14 @@ use lifeboat_protocol::{
 use super::{Daemon, clock, measure};
 use crate::{
     api::{
-        Arrived, Cancelled, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo,
-        PlannedVmInfo, Report, Request, SenderInfo, Started, Status, Terms, VmInfo,
+        Arrived, Cancelled, Declared, DoubleInfo, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo,
+        PlanInfo, PlannedVmInfo, Report, Request, SenderInfo, Started, Status, Terms, VmInfo,
     },
     control::{self, Responder},
 };
+
+/// How long the journal may take to make a person's word durable.
+const DURABLE_WITHIN: Duration = Duration::from_secs(10);
 
 impl Daemon {
     /// Answers one request, or says why not.
@@ -72,15 +75,8 @@ impl Daemon {
                 Err(reasons) => wrong(responder, reasons.join("\n")),
             },
             Request::Cancel { id, abort } => self.cancel(responder, id.as_deref(), abort),
-            Request::DeclareDead { host } => match self.host(&host) {
-                // Nobody's word counts against a host's own.
-                Ok(node) if self.is_heard(node) => {
-                    refuse(responder, format!("{host} is heard, so it is not dead"));
-                }
-                Ok(node) => {
-                    self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node }));
-                    finish(responder, &());
-                }
+            Request::DeclareDead { host, whole_site } => match self.host(&host) {
+                Ok(node) => self.declare_dead(responder, node, whole_site),
                 Err(reason) => wrong(responder, reason),
             },
             Request::Events { follow } => self.tell_events(responder, follow),
@@ -106,6 +102,12 @@ impl Daemon {
                 .into_iter()
                 .filter(|one| one.heard && one.vm.state == VmState::Unknown)
                 .map(vm_info)
+                .collect(),
+            doubles: self
+                .node
+                .doubles_view(now)
+                .into_iter()
+                .map(|(name, hosts)| DoubleInfo { name, hosts })
                 .collect(),
             hosts: self.node.nodes_view(now).into_iter().map(host_info).collect(),
             links: self.node.links_view(now).into_iter().map(link_info).collect(),
@@ -178,10 +180,27 @@ impl Daemon {
         }
     }
 
-    fn is_heard(&self, node: NodeId) -> bool {
-        self.node.nodes_view(clock::now()).into_iter().any(|view| {
-            view.id == node && matches!(view.liveness, Liveness::Alive | Liveness::Suspected)
-        })
+    /// Answers only once it is durable: until then nobody may start anything cold.
+    fn declare_dead(&mut self, responder: Responder, node: NodeId, whole_site: bool) {
+        if let Some(reason) = self.node.declaration_refused(clock::now(), node, whole_site) {
+            return refuse(responder, reason);
+        }
+        self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node, whole_site }));
+        let not_given = self.node.not_given_to(node);
+        let (written, mut journal) = (self.node.written(), self.journal.state());
+        tokio::spawn(async move {
+            let durable = journal.wait_for(|state| state.durable >= written);
+            let durable = tokio::time::timeout(DURABLE_WITHIN, durable).await;
+            match durable {
+                Ok(Ok(_)) => finish(responder, &Declared { not_given }),
+                _ => refuse(
+                    responder,
+                    "the journal here could not be written, so the word may be forgotten if this daemon \
+                     restarts: start nothing cold; see `lifeboat status`"
+                        .to_owned(),
+                ),
+            }
+        });
     }
 
     fn cancel(&mut self, responder: Responder, id: Option<&str>, abort: bool) {

@@ -604,6 +604,7 @@ mod tests {
             carrier_up: true,
             carrier_failed: None,
             uncertain: Vec::new(),
+            doubles: Vec::new(),
             hosts: vec![host("a1", "alive", true), host("b1", "alive", true)],
             links: Vec::new(),
             evacuations: Vec::new(),

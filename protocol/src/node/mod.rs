@@ -155,7 +155,7 @@ pub struct Node {
     inventory_sent: Vec<InventoryVm>,
     ticked_at: Instant,
     evacuations_kept_at: Instant,
-    persists: u64,
+    pub(crate) persists: u64,
     durable: u64,
     outputs: VecDeque<Output>,
     held: VecDeque<(u64, Output)>,

@@ -59,6 +59,12 @@ impl AllStranded {
         self.all.values().filter(|one| !one.found).count()
     }
 
+    /// Those that nobody says to run and that had left for a node, by name.
+    pub(crate) fn names_of(&self, node: NodeId) -> impl Iterator<Item = String> + '_ {
+        let open = self.all.values().filter(move |one| one.departure.to == node && !one.found);
+        open.map(|one| one.departure.vm.name.clone())
+    }
+
     pub(crate) fn restore(&mut self, id: MoveId, record: StrandedRecord) {
         let StrandedRecord { departure, gone_there } = record;
         self.all.insert(id, Stranded { departure, gone_there, found: false });

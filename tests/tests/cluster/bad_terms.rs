@@ -31,7 +31,7 @@ fn each_refusal_says_what_is_wrong() {
         refused(world, "b1", &cancel(Some("77")), &["no evacuation 77", "lifeboat status"]).await?;
         let report = Request::Report { id: Some("77".to_owned()) };
         refused(world, "b1", &report, &["no evacuation 77"]).await?;
-        let dead = |host: &str| Request::DeclareDead { host: host.to_owned() };
+        let dead = |host: &str| Request::DeclareDead { host: host.to_owned(), whole_site: false };
         refused(world, "b1", &dead("nobody"), &["no host \"nobody\""]).await?;
         refused(world, "b1", &dead("a1"), &["a1 is heard, so it is not dead"]).await?;
         let status = world.status("a2").await?;

@@ -275,7 +275,7 @@ impl World {
         match script.byte() % 6 {
             0 => Command::Cancel { id, abort: false },
             1 => Command::Cancel { id, abort: true },
-            2 => Command::DeclareDead { node: NodeId(self.hash(script)) },
+            2 => Command::DeclareDead { node: NodeId(self.hash(script)), whole_site: true },
             3 => Command::Leave,
             _ => {
                 let mut list = || -> Vec<u64> {
