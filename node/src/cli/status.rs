@@ -136,7 +136,7 @@ fn problems(status: &Status) -> Vec<String> {
         format!("{name} runs twice: {hosts} say that they run it. End one of them by hand, at once")
     }));
     problems.extend(status.uncertain.iter().take(UNCERTAIN_SHOWN).map(uncertain));
-    let shown = status.uncertain.len().min(UNCERTAIN_SHOWN);
+    let shown = status.doubles.len() + status.uncertain.len().min(UNCERTAIN_SHOWN);
     status.evacuations.iter().for_each(|one| problems.extend(troubles(one, shown)));
     problems
 }
@@ -159,7 +159,7 @@ fn troubles(one: &EvacuationInfo, shown: usize) -> Vec<String> {
     let id = &one.id;
     if one.vms_unknown as usize > shown {
         problems.push(format!(
-            "evacuation {id}: it is not certain where {} run; see `lifeboat vms --state unknown`",
+            "evacuation {id}: of {} the place is not certain; see `lifeboat vms --state unknown`",
             vms(one.vms_unknown as usize)
         ));
     }

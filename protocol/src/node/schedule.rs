@@ -346,7 +346,7 @@ impl Node {
             self.tell_waits(now, vm, fx);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
             if departure.lost_there && third.is_some() {
-                self.strand(vm, None, fx);
+                self.strand(vm, false, fx);
                 continue;
             }
             if departure.hold(now, alive) {

@@ -114,7 +114,7 @@ impl Node {
                 continue;
             };
             match departure.phase {
-                Phase::Gone { .. } => self.strand(vm, Some("which was declared dead"), fx),
+                Phase::Gone { .. } => self.strand(vm, true, fx),
                 // What it has of the VM will never run: its own copy goes on, and is kept for good.
                 Phase::Deciding { .. } => departure.destination_has(now, Copy::Absent, fx),
                 _ => {}
@@ -122,19 +122,19 @@ impl Node {
         }
     }
 
-    /// Keeps the commit of a VM back for good. `why`: what people have yet to be told.
-    pub(super) fn strand(&mut self, vm: VmId, why: Option<&str>, fx: &mut Effects) {
+    /// Keeps the commit of a VM back for good. `declared_dead`: because of a person's word.
+    pub(super) fn strand(&mut self, vm: VmId, declared_dead: bool, fx: &mut Effects) {
         let Some(departure) = self.departures.remove(vm) else { return };
         let (id, record) = (departure.id, departure.record());
         fx.erase(&Key::Departure(id));
         let one = Stranded { departure: record, gone_there: false, found: false };
         self.keep_stranded(id, one, fx);
         fx.out(Output::CloseMove { id });
-        if let Some(why) = why {
+        if declared_dead {
             let (name, to) = (&departure.vm.name, self.directory.name(departure.to));
             let text = format!(
-                "{name} is not given to {to} any more, {why}: it can be started cold from its disk on \
-                 another host"
+                "{name} is not given to {to} any more, which was declared dead: it can be started cold \
+                 from its disk on another host"
             );
             fx.vm_notice(NoticeKind::Unknown, vm, departure.evacuation, text);
         }
