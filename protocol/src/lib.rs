@@ -46,6 +46,7 @@ pub mod planted;
 pub mod settled;
 pub mod time;
 pub mod tokens;
+mod told;
 pub mod units;
 pub mod view;
 pub mod vm;

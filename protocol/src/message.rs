@@ -13,6 +13,7 @@ use crate::{
     evacuation::Record,
     ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, VmId},
     tokens::{Acceptance, HandOn, Table},
+    told::Told,
     units::BytesPerSec,
     vm::{Copy, Outcome, RunState, Vm, precopy_time},
 };
@@ -165,6 +166,7 @@ pub struct LinkReport {
 
 /// What a host still has to move.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Told", into = "Told")]
 pub struct QueueReport {
     /// VMs that still have to leave and can.
     pub vms: u32,
@@ -192,7 +194,7 @@ pub enum Stage {
 }
 
 /// One VM at the head of a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HeadVm {
     /// The VM.
     pub vm: VmId,

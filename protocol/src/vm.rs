@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::VmId;
+use crate::{ids::VmId, units::BytesPerSec};
 
 /// What an operator allows to be done to a VM, and how it ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -156,6 +156,12 @@ pub struct Outcome {
     pub dirty_rate: u64,
 }
 
+/// The rate at which the copying of a guest that dirties so many bytes per second comes to an end in
+/// good time: 1.2 times that.
+pub(crate) fn converging_rate(dirty_rate: u64) -> BytesPerSec {
+    BytesPerSec(dirty_rate.saturating_mul(12) / 10)
+}
+
 /// The time that a pre-copy of `bytes` takes at `rate` bytes per second against a guest that
 /// dirties `dirty_rate`: `bytes / (rate - dirty_rate)`, and never less than a twentieth of the
 /// rate is assumed to be left, since escalation then takes over.
@@ -163,5 +169,5 @@ pub struct Outcome {
 /// Source: the geometric series of pre-copy rounds, Clark et al., NSDI 2005.
 pub fn precopy_time(bytes: u64, rate: u64, dirty_rate: u64) -> Duration {
     let effective = rate.saturating_sub(dirty_rate).max(rate / 20);
-    crate::units::BytesPerSec(effective).time_for(bytes)
+    BytesPerSec(effective).time_for(bytes)
 }

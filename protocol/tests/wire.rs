@@ -104,7 +104,7 @@ fn heartbeat() -> Heartbeat {
 }
 
 /// One version byte, then each field in order. If this changes, [`wire::VERSION`] must, too.
-const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc0270900010203010001090a0b01fa0201fc0000008000010707070707070707070707070707070705090132fc00000040fbe803fbb00400000104fb8813fb400101090c05010103fb2b0132010902010b0103190109fc4059730704010105010106000108fbd2040000";
+const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc0270900010203010001090a0b01fa0201fc00000080000105090000fb4001010707070707070707070707070707070732fc00000040fbe8030001010104fb881301090c05010103fb2b0132010902010b0103190109fc4059730704010105010106000108fbd2040000";
 
 #[test]
 fn golden_heartbeat() {
@@ -210,6 +210,30 @@ fn direct() -> impl Strategy<Value = Direct> {
     ]
 }
 
+/// Few values for what heads can have in common, so that some do.
+fn head() -> impl Strategy<Value = HeadVm> {
+    let stages = vec![Stage::Switching, Stage::Moving, Stage::Reserved, Stage::Queued];
+    let stage = proptest::sample::select(stages);
+    let common = (0..2_u64, 0..2_u64, 0..2_u64, 0..2_u64, 0..2_u32);
+    let own = (any::<[u8; 16]>(), any::<u8>(), any::<u64>(), 0..100_u64, 0..120_u64);
+    let advanced = (stage, proptest::option::of(0..2_u64), 0..2_u64);
+    (common, own, advanced).prop_map(|(common, own, (stage, to, rate))| HeadVm {
+        vm: VmId(own.0),
+        evacuation: EvacuationId(common.0),
+        link: LinkId(common.1),
+        stage,
+        priority: own.1,
+        bytes: own.2,
+        dirty_rate: own.3,
+        floor: BytesPerSec(if own.4 > 60 { own.3 * 12 / 10 } else { own.4 }),
+        most: BytesPerSec(common.2),
+        reach: BytesPerSec(common.3),
+        to: to.map(NodeId),
+        rate: BytesPerSec(rate),
+        setup_ms: common.4,
+    })
+}
+
 fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         direct().prop_map(Message::Direct),
@@ -231,15 +255,18 @@ fn message() -> impl Strategy<Value = Message> {
                 outcomes: Vec::new(),
             })
         ),
-        any::<(u64, u64, bool, u64, u64)>().prop_map(|(life, number, leaving, slices, bytes)| {
-            let mut heartbeat = heartbeat();
-            heartbeat.incarnation = Incarnation(life);
-            heartbeat.number = number;
-            heartbeat.leaving = leaving;
-            heartbeat.tables[0].slices = slices;
-            heartbeat.queue.bytes = bytes;
-            Message::Heartbeat(heartbeat)
-        }),
+        (any::<(u64, u64, bool, u64, u64)>(), proptest::collection::vec(head(), 0..6)).prop_map(
+            |((life, number, leaving, slices, bytes), head)| {
+                let mut heartbeat = heartbeat();
+                heartbeat.incarnation = Incarnation(life);
+                heartbeat.number = number;
+                heartbeat.leaving = leaving;
+                heartbeat.tables[0].slices = slices;
+                heartbeat.queue.bytes = bytes;
+                heartbeat.queue.head = head;
+                Message::Heartbeat(heartbeat)
+            }
+        ),
     ]
 }
 

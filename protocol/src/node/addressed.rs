@@ -244,8 +244,7 @@ impl Node {
         self.heartbeat_at = now;
         self.membership.sent(now, self.heartbeat_number);
         let queue = self.queue_report(now);
-        let accepted: Vec<Acceptance> =
-            self.holders.values_mut().flat_map(|holder| holder.acceptances(now)).collect();
+        let accepted = self.acceptances(now);
         let links = self.own_link_reports(now);
         for turn in turns {
             let said = self.compose_for(now, &turn, &queue, &accepted, &links);

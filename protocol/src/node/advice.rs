@@ -85,10 +85,10 @@ impl Node {
             let heads = self.heads(now).into_iter().filter(|vm| vm.link == link);
             let own = heads.map(|vm| self.contender(now, self.me, vm, bytes, None));
             let order = common_order(capacity, bytes, own.collect());
-            let next = advice.shares.iter().map(|(vm, ..)| *vm).chain(advice.ahead);
             let known = |vm: &VmId| order.iter().any(|one| one.vm.vm == *vm);
+            let next = advice.shares.iter().map(|(vm, ..)| *vm).chain(advice.ahead);
             let needed: Vec<VmId> = next.filter(known).collect();
-            self.reserve_all(now, link, &order, &needed, fx);
+            self.reserve_all(now, link, &order, &needed, advice.first_waiting, fx);
             for contender in &order {
                 let share = advice.shares.iter().find(|(vm, ..)| *vm == contender.vm.vm);
                 let (tokens, soon) = share.map_or((0, 0), |(_, tokens, soon)| (*tokens, *soon));
@@ -112,19 +112,18 @@ impl Node {
             return;
         }
         let mut turns: BTreeMap<NodeId, Turns> = BTreeMap::new();
+        let waits = |vm: VmId| order.iter().any(|one| one.vm.vm == vm && one.waits());
         for share in shares {
-            turns.entry(share.source).or_default().shares.push((
-                share.vm,
-                share.tokens,
-                share.soon,
-            ));
+            // Who is under way does not start: what it will have soon is no news to its host.
+            let soon = if waits(share.vm) { share.soon } else { 0 };
+            let turn = turns.entry(share.source).or_default();
+            turn.shares.push((share.vm, share.tokens, soon));
         }
         let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
         for next in to_reserve(order, shares).filter(|one| !has_share(one)) {
             turns.entry(next.source).or_default().ahead.push(next.vm.vm);
         }
-        let waits = |one: &&Contender| matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
-        if let Some(first) = order.iter().find(waits) {
+        if let Some(first) = order.iter().find(|one| one.waits()) {
             turns.entry(first.source).or_default().first_waiting = Some(first.vm.vm);
         }
         let before = self.turns.insert(link, turns).unwrap_or_default();

@@ -72,8 +72,7 @@ impl Node {
 
     fn compose(&mut self, now: Instant) -> Heartbeat {
         let host = self.host_report();
-        let accepted =
-            self.holders.values_mut().flat_map(|holder| holder.acceptances(now)).collect();
+        let accepted = self.acceptances(now);
         Heartbeat {
             incarnation: self.incarnation,
             number: self.heartbeat_number,

@@ -10,6 +10,7 @@ mod addressed;
 mod advice;
 mod commit;
 mod elsewhere;
+mod confirms;
 mod heartbeat;
 mod news;
 mod queue;
@@ -140,6 +141,8 @@ pub struct Node {
     members_heard: Option<NodeId>,
     /// When the next silence becomes too long, or earlier.
     members_due: Instant,
+    /// Until when this node confirms the tables that it goes by.
+    confirms_until: Instant,
     /// Evacuations that each peer has been heard to know in its present life.
     pub(crate) heard_of: BTreeMap<NodeId, BTreeSet<EvacuationId>>,
     /// Commits heard of moves that the journal here does not know, with whether the VM is to run.
@@ -217,6 +220,7 @@ impl Node {
             news: true,
             members_heard: None,
             members_due: Instant(u64::MAX),
+            confirms_until: Instant::default(),
             heard_of: BTreeMap::new(),
             given_here: BTreeMap::new(),
             leaving: false,

@@ -13,7 +13,7 @@ use crate::{
     planted::Bug,
     time::{Instant, milliseconds},
     units::BytesPerSec,
-    vm::{RunState, Vm},
+    vm::{RunState, Vm, converging_rate},
 };
 
 /// Waiting VMs told in detail in each heartbeat, besides those under way.
@@ -339,14 +339,14 @@ impl Node {
         others.chain(own.map(|one| one.remaining())).fold(0, u64::saturating_add)
     }
 
-    /// The rate below which a VM must not start: 1.2 times what it dirties. Never more than the link,
+    /// The rate below which a VM must not start: what its dirtying asks for. Never more than the link,
     /// its streams and the interfaces carry: a guest that outruns those must be slowed down or
     /// paused.
     fn floor(vm: &Vm, capacity: BytesPerSec, most: BytesPerSec, reach: BytesPerSec) -> BytesPerSec {
         if vm.state != RunState::Running {
             return BytesPerSec(0);
         }
-        let converging = BytesPerSec(vm.dirty_rate.saturating_mul(12) / 10).min(capacity);
+        let converging = converging_rate(vm.dirty_rate).min(capacity);
         let known = [reach, most].into_iter().filter(|rate| rate.0 > 0);
         known.fold(converging, BytesPerSec::min)
     }

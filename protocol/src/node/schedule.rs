@@ -157,7 +157,8 @@ impl Node {
             let me = self.me;
             let needed = to_reserve(&order, &shares).filter(|one| one.source == me);
             let needed: Vec<VmId> = needed.map(|one| one.vm.vm).collect();
-            self.reserve_all(now, link, &order, &needed, fx);
+            let first = order.iter().find(|one| one.waits()).map(|one| one.vm.vm);
+            self.reserve_all(now, link, &order, &needed, first, fx);
             for contender in order.iter().filter(|one| one.source == me) {
                 let (tokens, soon) = share_of.get(&contender.vm.vm).copied().unwrap_or_default();
                 self.start(now, contender, tokens, soon, fx);
@@ -166,18 +167,21 @@ impl Node {
         }
     }
 
-    /// Has room set aside for all that need it now.
+    /// Has room set aside for all that need it now. For the `first` of all that wait any of them gives up
+    /// its own: nobody overtakes it, so nothing could begin.
     pub(super) fn reserve_all(
         &mut self,
         now: Instant,
         link: LinkId,
         order: &[Contender],
         needed: &[VmId],
+        first: Option<VmId>,
         fx: &mut Effects,
     ) {
         for vm in needed {
             if self.departures.get(*vm).is_none() {
-                self.make_room(now, link, order, needed, fx);
+                let kept = if first == Some(*vm) { &[][..] } else { needed };
+                self.make_room(now, link, order, kept, fx);
                 self.reserve(now, *vm, link, fx);
             }
         }
@@ -189,14 +193,14 @@ impl Node {
     }
 
     /// Gives up the reservation furthest down the order for a VM that needs one now: the order changes
-    /// with the estimate of the link, and what was reserved first may not be next any more. `needed`:
-    /// all that need one. A link of which nothing is open here gets one from a link of which several are.
+    /// with the estimate of the link, and what was reserved first may not be next any more. `kept`: those
+    /// that keep theirs. A link of which nothing is open here gets one from a link of which several are.
     fn make_room(
         &mut self,
         now: Instant,
         link: LinkId,
         order: &[Contender],
-        needed: &[VmId],
+        kept: &[VmId],
         fx: &mut Effects,
     ) {
         if self.departures_open() < self.config.departures_at_once {
@@ -205,8 +209,8 @@ impl Node {
         let given_up =
             |departure: &Departure| !departure.begun() && now.since(departure.began_at) >= KEPT_FOR;
         let mut others = order.iter().rev().map(|contender| contender.vm.vm);
-        let last = others
-            .find(|vm| !needed.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
+        let last =
+            others.find(|vm| !kept.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
         let open = |by: LinkId| {
             self.departures.all().filter(|one| one.link == by && one.stage().is_some()).count()
         };

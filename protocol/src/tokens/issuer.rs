@@ -16,7 +16,10 @@
 //! earlier than t + `dead_after`, and waits one lease more before it issues. What we issue before
 //! t + `dead_after` has run out by then.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::time::Duration;
 
 use super::{Acceptance, Entry, Table, ledger::Ledger, slices};
@@ -271,12 +274,13 @@ impl Issuer {
     }
 }
 
+/// Whether two tables give everyone the same. Their order says nothing to a sender.
 fn same_rights(left: &[Entry], right: &[Entry]) -> bool {
-    left.len() == right.len()
-        && left.iter().zip(right).all(|(left, right)| {
-            (left.sender, left.tokens, left.incarnation)
-                == (right.sender, right.tokens, right.incarnation)
-        })
+    let rights = |entries: &[Entry]| {
+        let each = entries.iter().map(|one| (one.sender, one.incarnation, one.tokens));
+        each.collect::<BTreeSet<_>>()
+    };
+    rights(left) == rights(right)
 }
 
 /// `own` tokens divided as `targets` divide the link, whole tokens only; what rounding leaves goes

@@ -40,16 +40,20 @@ impl World {
         });
         // Where both ends lost their journals, nobody is left who could know.
         let forgotten = |(host, _): &(usize, _)| self.hosts[*host].journal.was_lost;
-        // A guest that nobody wants away any more is well where it runs.
-        let runs =
-            |(host, place): &(usize, Place)| *place == Place::Running && !self.is_emptied(*host);
+        // A guest that nobody wants away any more, or that nobody can take, is well where it runs.
+        let runs = |(host, place): &(usize, Place)| {
+            let stays = !self.is_emptied(*host) || self.room_for(vm, *host).is_none();
+            *place == Place::Running && stays
+        };
         if !waits && !self.places(vm).iter().any(runs) && !self.places(vm).iter().all(forgotten) {
             let what = format!("{} ends at {:?}", self.vms[&vm].spec.name, self.places(vm));
             self.checks.object(Check::Leaves, self.now, what);
         }
     }
 
-    /// A living host to which an evacuation of `home` may take a VM, with room for it.
+    /// A living host to which an evacuation of `home` may take a VM, with room for it. A host that has
+    /// a guest of that id and has lost its journal takes none: it cannot tell a copy that was left
+    /// behind from a VM that somebody paused, and gives neither up.
     pub(crate) fn room_for(&self, vm: VmId, home: usize) -> Option<usize> {
         let guest = self.hosts[home].hypervisor.guests.get(&vm)?;
         let needed = memory_needed(&guest.vm);
@@ -66,6 +70,7 @@ impl World {
                 && to.awake(self.now).is_some()
                 && !hypervisor.down
                 && !self.is_emptied(*index)
+                && !(to.journal.was_lost && hypervisor.guests.contains_key(&vm))
                 && hypervisor.memory_used() + needed <= hypervisor.memory
         })
     }
