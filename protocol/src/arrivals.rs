@@ -84,6 +84,8 @@ pub struct Arrival {
     lost: bool,
     told_waiting: bool,
     superseded: bool,
+    /// Whether the hypervisor had something of it when it was last asked.
+    seen: bool,
 }
 
 /// What this host can say about itself when it is asked for room.
@@ -249,6 +251,7 @@ impl Arrival {
             lost: false,
             told_waiting: false,
             superseded: false,
+            seen: false,
         }
     }
 
@@ -278,6 +281,12 @@ impl Arrival {
     /// Whether a complete copy has waited so long for its source's word that people should know.
     pub fn waits_for_word(&self, now: Instant) -> bool {
         matches!(self.phase, Phase::Complete { since } if !self.committed && now.since(since).as_secs() >= 3)
+    }
+
+    /// Whether anything of it is here, or ought to be. Until then there is only room for it.
+    pub(crate) fn has_come(&self) -> bool {
+        let only_room = matches!(self.phase, Phase::Preparing | Phase::Expected);
+        !only_room || self.seen || self.committed
     }
 
     /// The source still wants the room.
@@ -403,6 +412,7 @@ impl Arrival {
         fx: &mut Effects,
     ) -> bool {
         let id = self.id;
+        self.seen = copy != Copy::Absent;
         match (self.phase, copy) {
             (Phase::Discarding { .. }, Copy::Absent) => {
                 fx.erase(&self.key());

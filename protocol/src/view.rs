@@ -18,6 +18,9 @@ use crate::{
     vm::Outcome,
 };
 
+/// Part of a link below which what arrives is the carriers' own talk and no VM, thousandths.
+const FLOWS_PERMILLE: u64 = 10;
+
 /// A node as seen from here.
 #[derive(Debug, Clone)]
 pub struct NodeView {
@@ -348,7 +351,9 @@ impl Node {
             && (view.vms_left, view.stuck, view.unknown) == (0, 0, 0)
             && [&view.silent, &view.distant, &view.hypervisor_down].iter().all(|it| it.is_empty());
         let links = self.links_view(now);
-        let rate = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
+        let flows =
+            links.iter().filter(|link| link.arrived >= link.usable.permille(FLOWS_PERMILLE));
+        let rate = flows.fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
         if rate > 0 && view.bytes_left > 0 {
             view.remaining = Some(BytesPerSec(rate).time_for(view.bytes_left));
         }

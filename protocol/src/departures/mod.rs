@@ -107,7 +107,7 @@ pub struct Departure {
     pub(crate) decided: Decided,
     pub(crate) paused_at: Option<Instant>,
     pub(crate) ran_on: bool,
-    pub(crate) giving_up: bool,
+    pub(crate) giving_up: Option<GivingUp>,
     pub(crate) renewed_at: Instant,
     /// When hypervisor or carrier last said anything of it.
     pub(crate) heard_at: Instant,
@@ -134,6 +134,15 @@ pub struct Departure {
     pub(crate) may_flow: bool,
     /// Whether people have been told that it waits for a silent destination.
     pub(crate) told_waits: bool,
+}
+
+/// Why a move under way is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum GivingUp {
+    /// Its evacuation was, by somebody.
+    Asked,
+    /// Its destination was not heard.
+    Silence,
 }
 
 /// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a

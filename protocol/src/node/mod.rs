@@ -14,6 +14,7 @@ mod queue;
 mod samples;
 mod schedule;
 pub(crate) mod shown;
+mod unwritable;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -91,6 +92,8 @@ pub struct Node {
     pub(crate) granted: BTreeMap<LinkId, (BytesPerSec, Instant)>,
     pub(crate) host: HostSample,
     pub(crate) hypervisor_down: Option<String>,
+    /// Why the journal takes no writes, while it does not.
+    journal_failed: Option<String>,
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
@@ -181,6 +184,7 @@ impl Node {
             granted: BTreeMap::new(),
             host: HostSample::default(),
             hypervisor_down: Some(NOT_ANSWERED_YET.into()),
+            journal_failed: None,
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             given_away: BTreeMap::new(),

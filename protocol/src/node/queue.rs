@@ -46,7 +46,8 @@ fn burden(targets: &mut [Target], link: LinkId, bytes: u64) {
 impl Node {
     /// The VMs of this host that wait for their turn, in this host's order.
     pub(super) fn waiting(&self, now: Instant) -> Vec<&Vm> {
-        if !self.is_emptied() || self.hypervisor_down.is_some() {
+        let able = self.hypervisor_down.is_none() && self.journal_failed.is_none();
+        if !self.is_emptied() || !able {
             return Vec::new();
         }
         let mut waiting: Vec<&Vm> = self
@@ -82,6 +83,7 @@ impl Node {
         if self.departures.get(vm.id).is_some() {
             return reasons;
         }
+        reasons.extend(self.unwritable());
         if let Some(setback) = self.setbacks.get(&vm.id)
             && setback.failures > 0
             && setback.not_before > now
@@ -101,7 +103,8 @@ impl Node {
         vm.obstacles.is_empty()
             && self.hypervisor_down.is_none()
             && (self.departures.get(vm.id).is_some()
-                || !self.setbacks.get(&vm.id).is_some_and(failed)
+                || self.journal_failed.is_none()
+                    && !self.setbacks.get(&vm.id).is_some_and(failed)
                     && targets.iter().any(|target| self.takes(now, target, vm)))
     }
 
@@ -310,6 +313,7 @@ impl Node {
                     "it stands in this very site".into()
                 }
                 None => "it is not heard".into(),
+                Some(host) if host.journal_fails => "its journal cannot be written".into(),
                 Some(host) if !host.takes_arrivals => "it takes no arrivals now".into(),
                 Some(_) if self.has_refused(now, vm, node) => {
                     "it refused or failed a moment ago".into()

@@ -8,9 +8,10 @@ use crate::{
 use lifeboat_protocol::{
     Input,
     command::Command,
-    input::DepartureEvent,
-    message::{InventoryVm, VmState},
+    input::{DepartureEvent, LinkSample},
+    message::{HeldBack, InventoryVm, VmState},
     output::NoticeKind,
+    units::BytesPerSec,
     view::EvacuationView,
     vm::RunState,
 };
@@ -165,6 +166,82 @@ fn how_a_vm_settled_is_said_as_it_is() {
     let said: Vec<&str> = world.hosts[0].notices.iter().map(|one| one.text.as_str()).collect();
     for expect in ["vm1 runs at b1", "vm2 is at b1, paused", "vm3 is at b1, shut off"] {
         assert!(said.contains(&expect), "{said:#?}");
+    }
+    for expect in ["vm1 starts to move", "vm2 starts to move", "vm3 starts to move"] {
+        assert_eq!(said.iter().filter(|text| **text == expect).count(), 1, "{said:#?}");
+    }
+}
+
+#[test]
+fn room_that_is_set_aside_is_no_vm() {
+    let mut world = World::new(&Setup::new(2, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(2);
+    let reserved = |world: &World| world.node(2).arrivals().all().next().is_some();
+    world.run_until(LIMIT, "room is set aside", reserved);
+    let hosts = |world: &World, host: usize| -> Vec<String> {
+        listed(world, host).into_iter().map(|(host, _)| host).collect()
+    };
+    while world.places(world.vms[0]).len() == 1 {
+        assert_eq!(hosts(&world, 2), ["a1"]);
+        world.run(Duration::from_millis(20));
+    }
+    world.run(Duration::from_millis(20));
+    assert_eq!(hosts(&world, 2), ["a1", "b1"], "it is listed as soon as something comes");
+}
+
+#[test]
+fn room_for_a_vm_that_died_with_its_host_is_no_vm() {
+    let mut world = World::new(&Setup::new(2, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(2);
+    let reserved = |world: &World| world.node(2).arrivals().all().next().is_some();
+    world.run_until(LIMIT, "room is set aside", reserved);
+    world.kill_host(0);
+    world.run(Duration::from_secs(8));
+    assert!(reserved(&world), "it is still kept");
+    for host in [1, 2] {
+        let hosts: Vec<String> = listed(&world, host).into_iter().map(|(host, _)| host).collect();
+        assert_eq!(hosts, ["a1"], "{host}");
+    }
+}
+
+#[test]
+fn an_outage_in_the_switchover_is_named_as_the_reason() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let (here, there) = world.sites();
+    world.cut(&here, &there);
+    world.run(Duration::from_secs(4));
+    world.heal();
+    finish(&mut world);
+    let failed = world.notices(NoticeKind::Failed);
+    let said: Vec<&str> = failed.iter().map(|one| one.text.as_str()).collect();
+    assert!(said.iter().any(|text| text.contains("was not heard")), "{said:?}");
+    assert!(!said.iter().any(|text| text.contains("aborted")), "nobody asked: {said:?}");
+}
+
+#[test]
+fn an_end_is_estimated_only_while_vms_flow() {
+    let mut world = World::new(&Setup::new(1, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(1);
+    world.run(Duration::from_millis(60));
+    for (arrived, known) in [(0, false), (400, false), (10_000_000, true)] {
+        let sample = LinkSample {
+            link: world.link,
+            sent: BytesPerSec(0),
+            arrived: BytesPerSec(arrived),
+            held_back: HeldBack::Idle,
+            round_trip: None,
+        };
+        world.input(1, Input::Link(sample));
+        let view = seen(&world, 1);
+        assert!(view.bytes_left > 0, "{view:?}");
+        assert_eq!(view.remaining.is_some(), known, "{arrived}: {:?}", view.remaining);
     }
 }
 
