@@ -6,7 +6,8 @@ use core::time::Duration;
 use super::Node;
 use crate::{
     arrivals::memory_needed,
-    ids::{EvacuationId, LinkId, NodeId, SiteId, mixed},
+    departures::{Departure, Phase},
+    ids::{EvacuationId, LinkId, NodeId, SiteId, VmId, mixed},
     membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
@@ -80,7 +81,7 @@ impl Node {
         if self.hypervisor_down.is_some() {
             reasons.push("the hypervisor here does not answer".into());
         }
-        if self.departures.get(vm.id).is_some() {
+        if self.is_leaving(vm.id) {
             return reasons;
         }
         reasons.extend(self.unwritable());
@@ -102,10 +103,16 @@ impl Node {
         let failed = |setback: &super::Setback| setback.failures > 0 && setback.not_before > now;
         vm.obstacles.is_empty()
             && self.hypervisor_down.is_none()
-            && (self.departures.get(vm.id).is_some()
+            && (self.is_leaving(vm.id)
                 || self.journal_failed.is_none()
                     && !self.setbacks.get(&vm.id).is_some_and(failed)
                     && targets.iter().any(|target| self.takes(now, target, vm)))
+    }
+
+    /// Whether an attempt to move a VM of this host is under way that has not failed.
+    fn is_leaving(&self, vm: VmId) -> bool {
+        let kept = |one: &Departure| matches!(one.phase, Phase::Kept { .. });
+        self.departures.get(vm).is_some_and(|one| !kept(one))
     }
 
     /// The hosts that take this host's VMs now, if it is being evacuated.

@@ -5,8 +5,10 @@ use crate::{
     world::{DISK_FULL, MIB, Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
+    SiteId,
     message::{InventoryVm, VmState},
     output::NoticeKind,
+    plan::Terms,
 };
 use std::time::Duration;
 
@@ -69,6 +71,15 @@ fn at_a_source_its_vms_wait_and_the_link_is_the_others() {
     let said: Vec<&str> = world.hosts[A1].notices.iter().map(|one| one.text.as_str()).collect();
     assert!(!said.iter().any(|text| text.contains("starts to move")), "{said:#?}");
     assert!(!said.iter().any(|text| text.contains("did not say that it started")), "{said:#?}");
+    let terms = Terms {
+        from_sites: vec![SiteId::of("here")],
+        to: vec![SiteId::of("there")],
+        ..Terms::default()
+    };
+    let plan = world.node(B1).plan(world.local(B1), &terms);
+    let cannot: Vec<&str> =
+        plan.vms.iter().filter(|one| one.to.is_none()).map(|one| one.reasons[0].as_str()).collect();
+    assert_eq!(cannot, ["the journal of a1 cannot be written"; 2]);
     let view = world.node(B1).evacuations_view(world.local(B1)).pop().expect("one is known");
     assert_eq!((view.vms_left, view.stuck, view.done), (1, 2, false));
     world.empty_disk(A1);

@@ -214,6 +214,14 @@ fn an_outage_in_the_switchover_is_named_as_the_reason() {
     until(&mut world, Place::Switching);
     let (here, there) = world.sites();
     world.cut(&here, &there);
+    world.run_until(Duration::from_secs(4), "the others are told why", |world| {
+        let all = listed(world, 1);
+        let here = all.into_iter().find(|(host, _)| host == "a1").map(|(_, one)| one);
+        here.is_some_and(|one| {
+            one.state == VmState::Failed
+                && one.reasons.iter().any(|why| why.contains("attempt 1 failed: b"))
+        })
+    });
     world.run(Duration::from_secs(4));
     world.heal();
     finish(&mut world);
@@ -278,4 +286,19 @@ fn a_move_that_failed_at_its_start_does_not_switch_over() {
     let states: Vec<VmState> =
         all.iter().filter(|(host, _)| host == "a1").map(|(_, one)| one.state).collect();
     assert_eq!(states, [VmState::Moving], "{all:?}");
+}
+
+#[test]
+fn what_stops_coming_says_why() {
+    let mut world = under_way();
+    let to = receiver(&world);
+    let (here, there) = world.sites();
+    world.cut(&here, &there);
+    world.run(Duration::from_secs(6));
+    let (_, one) =
+        listed(&world, to).into_iter().find(|(at, _)| *at == world.hosts[to].name).unwrap();
+    assert_eq!(one.state, VmState::Arriving);
+    assert_eq!(one.reasons, ["not all of it has come, and a1, which it leaves, is not heard"]);
+    world.heal();
+    finish(&mut world);
 }
