@@ -416,26 +416,36 @@ impl Node {
         self.heard_of.get(&node).is_some_and(|heard_of| heard_of.contains(&evacuation))
     }
 
-    /// All VMs of all hosts, as last heard, without what a silent host said of a VM that others have
-    /// told more of since.
+    /// All VMs of all hosts, as last heard, without what a host that is silent, or was until a moment
+    /// ago, said of a VM that others have told more of since.
     pub fn vms_view(&self, now: Instant) -> Vec<VmView> {
-        let mut all: Vec<VmView> = Vec::new();
+        let mut all: Vec<(bool, VmView)> = Vec::new();
         for (node, entry) in self.directory.nodes() {
             let heard = self.is_heard(now, node);
+            let is_new = heard && !self.tells_of_former_life(node);
             let listed = self.inventory_of(now, node).into_iter();
-            all.extend(listed.map(|vm| VmView { host: entry.name.clone(), heard, vm }));
+            let host = &entry.name;
+            all.extend(listed.map(|vm| (is_new, VmView { host: host.clone(), heard, vm })));
         }
-        let told = all.iter().filter(|one| one.heard).map(|one| (one.vm.vm.id, one.vm.state));
+        let told = all.iter().filter(|(is_new, _)| *is_new);
+        let told = told.map(|(_, one)| (one.vm.vm.id, one.vm.state));
         let told: BTreeMap<VmId, Vec<VmState>> =
             told.fold(BTreeMap::new(), |mut all, (vm, state)| {
                 all.entry(vm).or_insert_with(Vec::new).push(state);
                 all
             });
-        all.retain(|one| {
+        all.retain(|(is_new, one)| {
             let told = told.get(&one.vm.vm.id).map_or(&[][..], Vec::as_slice);
-            one.heard || !is_overtaken(one.vm.state, told)
+            *is_new || !is_overtaken(one.vm.state, told)
         });
-        all
+        all.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Whether a node that was started anew has not told of its VMs since.
+    fn tells_of_former_life(&self, node: NodeId) -> bool {
+        let told = self.inventories.get(&node).map(|known| known.incarnation);
+        let speaks = self.membership.peer(node).map(|peer| peer.heartbeat.incarnation);
+        told < speaks
     }
 
     /// Completed moves of an evacuation (or of the one that it is merged into), by end.

@@ -6,14 +6,16 @@ use crate::{
     world::{MIB, Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
-    Input,
+    Incarnation, Input,
     command::Command,
     input::{DepartureEvent, LinkSample},
-    message::{HeldBack, InventoryVm, VmState},
+    membership::Liveness,
+    message::{Heartbeat, HeldBack, HostReport, InventoryVm, Message, QueueReport, VmState},
     output::NoticeKind,
     units::BytesPerSec,
     view::EvacuationView,
     vm::RunState,
+    wire,
 };
 use std::time::Duration;
 
@@ -149,9 +151,35 @@ fn what_a_silent_host_said_of_a_vm_that_runs_elsewhere_is_not_listed() {
     finish(&mut world);
     world.run(Duration::from_secs(3));
     let other = 5 - dead;
-    let all = listed(&world, 1);
-    assert_eq!(all.len(), 1, "{all:?}");
-    assert_eq!((&all[0].0, all[0].1.state), (&world.hosts[other].name, VmState::Resting));
+    let only_there = |world: &World| {
+        let all = listed(world, 1);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!((&all[0].0, all[0].1.state), (&world.hosts[other].name, VmState::Resting));
+    };
+    only_there(&world);
+    // It is back, and has not said yet what it runs now.
+    let from = world.hosts[dead].id;
+    let bytes = wire::encode(&Message::Heartbeat(first_of_another_life()));
+    world.input(1, Input::Received { from, bytes });
+    let nodes = world.node(1).nodes_view(world.local(1));
+    assert!(nodes.iter().any(|one| one.id == from && one.liveness == Liveness::Alive));
+    only_there(&world);
+}
+
+fn first_of_another_life() -> Heartbeat {
+    Heartbeat {
+        incarnation: Incarnation(2),
+        number: 1,
+        leaving: false,
+        echoes: Vec::new(),
+        host: HostReport::default(),
+        links: Vec::new(),
+        queue: QueueReport::default(),
+        tables: Vec::new(),
+        accepted: Vec::new(),
+        capacities: Vec::new(),
+        evacuations: Vec::new(),
+    }
 }
 
 #[test]
