@@ -158,6 +158,8 @@ pub struct HostInfo {
     pub hypervisor_up: bool,
     /// Whether it takes arrivals.
     pub takes_arrivals: bool,
+    /// Whether its journal cannot be written, so that nothing begins there.
+    pub journal_fails: bool,
     /// VMs that still have to leave it.
     pub vms_left: u32,
     /// VMs that have to leave it and cannot.
@@ -353,6 +355,8 @@ pub struct Report {
     pub arrived: Vec<Arrived>,
     /// VMs that are still to leave, and those on their way.
     pub waiting: Vec<VmInfo>,
+    /// If it was ended: active evacuations that go on to move VMs from hosts which it empties, too.
+    pub goes_on: Vec<String>,
     /// Measures over those that have arrived.
     pub measures: Option<Measures>,
 }

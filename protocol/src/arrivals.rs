@@ -96,6 +96,8 @@ pub struct Arrival {
     lost: bool,
     told_waiting: bool,
     superseded: bool,
+    /// Whether the hypervisor had something of it when it was last asked.
+    seen: bool,
 }
 
 /// What this host can say about itself when it is asked for room.
@@ -264,6 +266,7 @@ impl Arrival {
             lost: false,
             told_waiting: false,
             superseded: false,
+            seen: false,
         }
     }
 
@@ -305,6 +308,12 @@ impl Arrival {
     pub(crate) fn wants_confirmation(&self, now: Instant, source_up: bool) -> bool {
         let patience = if source_up { CONFIRMED_WITHIN } else { HEARD_WITHIN };
         self.restored && !self.confirmed && now.since(self.since) < patience
+    }
+
+    /// Whether anything of it is here, or ought to be. Until then there is only room for it.
+    pub(crate) fn has_come(&self) -> bool {
+        let only_room = matches!(self.phase, Phase::Preparing | Phase::Expected);
+        !only_room || self.seen || self.committed
     }
 
     /// The source still wants the room.
@@ -450,6 +459,7 @@ impl Arrival {
         fx: &mut Effects,
     ) -> bool {
         let id = self.id;
+        self.seen = copy != Copy::Absent;
         match (self.phase, copy) {
             (Phase::Discarding { .. }, Copy::Absent) => {
                 fx.erase(&self.key());

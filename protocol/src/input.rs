@@ -25,6 +25,8 @@ pub enum Input {
     },
     /// Everything up to this [`crate::output::Output::Persist`] is on disk.
     Durable(u64),
+    /// The journal takes writes again, or takes none for now, and why.
+    Journal(Result<(), String>),
     /// An operator asks.
     Command(Command),
     /// The host's figures, about once a second.

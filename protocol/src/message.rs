@@ -133,6 +133,8 @@ pub struct HostReport {
     pub hypervisor_up: bool,
     /// Whether it takes arrivals: not while it is itself evacuated or damaged.
     pub takes_arrivals: bool,
+    /// Whether its journal cannot be written, so that nothing begins there.
+    pub journal_fails: bool,
 }
 
 /// What kept a sender from sending more.

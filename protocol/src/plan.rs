@@ -99,11 +99,11 @@ impl Node {
                 unknown.push(entry.name.clone());
                 continue;
             }
-            let up = match self.membership.peer(source) {
-                Some(peer) if source != self.me => peer.heartbeat.host.hypervisor_up,
-                _ => self.hypervisor_down.is_none(),
+            let host = match self.membership.peer(source) {
+                Some(peer) if source != self.me => peer.heartbeat.host,
+                _ => self.host_report(),
             };
-            if !up {
+            if !host.hypervisor_up {
                 plan.hypervisor_down.push(entry.name.clone());
             } else if !self.knows_vms_of(source) {
                 let untold =
@@ -114,7 +114,10 @@ impl Node {
                 if one.state == VmState::Arriving {
                     continue;
                 }
-                let reasons = one.vm.obstacles.clone();
+                let mut reasons = one.vm.obstacles.clone();
+                if host.journal_fails {
+                    reasons.push(format!("the journal of {} cannot be written", entry.name));
+                }
                 candidates.push(Candidate { source, one, to: None, link: None, reasons });
             }
         }
@@ -174,6 +177,10 @@ impl Node {
                 refuse("it is not heard".into());
                 continue;
             };
+            if host.journal_fails {
+                refuse("its journal cannot be written".into());
+                continue;
+            }
             if covers(node, entry.site) || !host.takes_arrivals {
                 refuse("it takes no arrivals".into());
                 continue;

@@ -18,6 +18,9 @@ use crate::{
     vm::Outcome,
 };
 
+/// Part of a link below which what arrives is the carriers' own talk and no VM, thousandths.
+const FLOWS_PERMILLE: u64 = 10;
+
 /// A node as seen from here.
 #[derive(Debug, Clone)]
 pub struct NodeView {
@@ -365,7 +368,9 @@ impl Node {
             && (view.vms_left, view.stuck, view.unknown) == (0, 0, 0)
             && [&view.silent, &view.distant, &view.hypervisor_down].iter().all(|it| it.is_empty());
         let links = self.links_view(now);
-        let rate = links.iter().fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
+        let flows =
+            links.iter().filter(|link| link.arrived >= link.usable.permille(FLOWS_PERMILLE));
+        let rate = flows.fold(0_u64, |sum, link| sum.saturating_add(link.arrived.0));
         if rate > 0 && view.bytes_left > 0 {
             view.remaining = Some(BytesPerSec(rate).time_for(view.bytes_left));
         }
@@ -446,26 +451,36 @@ impl Node {
             .collect()
     }
 
-    /// All VMs of all hosts, as last heard, without what a silent host said of a VM that others have
-    /// told more of since.
+    /// All VMs of all hosts, as last heard, without what a host that is silent, or was until a moment
+    /// ago, said of a VM that others have told more of since.
     pub fn vms_view(&self, now: Instant) -> Vec<VmView> {
-        let mut all: Vec<VmView> = Vec::new();
+        let mut all: Vec<(bool, VmView)> = Vec::new();
         for (node, entry) in self.directory.nodes() {
             let heard = self.is_heard(now, node);
+            let is_new = heard && !self.tells_of_former_life(node);
             let listed = self.inventory_of(now, node).into_iter();
-            all.extend(listed.map(|vm| VmView { host: entry.name.clone(), heard, vm }));
+            let host = &entry.name;
+            all.extend(listed.map(|vm| (is_new, VmView { host: host.clone(), heard, vm })));
         }
-        let told = all.iter().filter(|one| one.heard).map(|one| (one.vm.vm.id, one.vm.state));
+        let told = all.iter().filter(|(is_new, _)| *is_new);
+        let told = told.map(|(_, one)| (one.vm.vm.id, one.vm.state));
         let told: BTreeMap<VmId, Vec<VmState>> =
             told.fold(BTreeMap::new(), |mut all, (vm, state)| {
                 all.entry(vm).or_insert_with(Vec::new).push(state);
                 all
             });
-        all.retain(|one| {
+        all.retain(|(is_new, one)| {
             let told = told.get(&one.vm.vm.id).map_or(&[][..], Vec::as_slice);
-            one.heard || !is_overtaken(one.vm.state, told)
+            *is_new || !is_overtaken(one.vm.state, told)
         });
-        all
+        all.into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Whether a node that was started anew has not told of its VMs since.
+    fn tells_of_former_life(&self, node: NodeId) -> bool {
+        let told = self.inventories.get(&node).map(|known| known.incarnation);
+        let speaks = self.membership.peer(node).map(|peer| peer.heartbeat.incarnation);
+        told < speaks
     }
 
     /// Completed moves of an evacuation (or of the one that it is merged into), by end.

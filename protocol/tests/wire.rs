@@ -37,6 +37,7 @@ fn heartbeat() -> Heartbeat {
             nic_speed: BytesPerSec(3),
             hypervisor_up: true,
             takes_arrivals: false,
+            journal_fails: false,
         },
         links: vec![LinkReport {
             link: LinkId(9),

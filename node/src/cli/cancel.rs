@@ -96,7 +96,7 @@ async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<
         }
     }
     let left = until_they_run(daemon, here, &waited).await?;
-    print(&what_came_of_it(host, here, &waited, &left))
+    print(&what_came_of_it(host, here, &waited, &left, &vms))
 }
 
 /// What can be done with VMs that had left for a host which is dead.
@@ -130,12 +130,20 @@ async fn until_they_run(
     Ok(left)
 }
 
-fn what_came_of_it(dead: &str, here: &str, waited: &[String], left: &[String]) -> String {
+fn what_came_of_it(
+    dead: &str,
+    here: &str,
+    waited: &[String],
+    left: &[String],
+    vms: &[VmInfo],
+) -> String {
     let run: Vec<&str> =
         waited.iter().filter(|name| !left.contains(name)).map(String::as_str).collect();
     let mut text = format!("{here} takes {dead} for dead: ");
     text += &match run.as_slice() {
-        [] if waited.is_empty() => "no VM waited here for its word".to_owned(),
+        [] if waited.is_empty() => {
+            format!("no VM waited here for its word{}", waits_elsewhere(&[dead, here], vms))
+        }
         [] => "no VM that waits here runs by that".to_owned(),
         run => format!("it is certain now of {}; see `lifeboat vms --host {here}`", run.join(", ")),
     };
@@ -143,6 +151,22 @@ fn what_came_of_it(dead: &str, here: &str, waited: &[String], left: &[String]) -
         text += &format!("; still waiting here: {}", left.join(", "));
     }
     text
+}
+
+/// Where else it is not certain of a VM where it runs: there the word may be meant to be given.
+fn waits_elsewhere(but: &[&str], vms: &[VmInfo]) -> String {
+    let unknown = vms.iter().filter(|vm| vm.state == "unknown" && !but.contains(&vm.host.as_str()));
+    let mut hosts: Vec<&str> = unknown.map(|vm| vm.host.as_str()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    match hosts.as_slice() {
+        [] => String::new(),
+        hosts => format!(
+            "; VMs of which it is not certain where they run are on: {}. The word has to be given \
+             there.",
+            hosts.join(", ")
+        ),
+    }
 }
 
 /// The VMs that the word is about: only a host where copies wait can act on it.
@@ -210,12 +234,20 @@ mod tests {
     #[test]
     fn what_came_of_the_word_is_what_was_seen() {
         let check = |waited: &[&str], left: &[&str], expect: &str| {
+            let elsewhere = [vm("web", "b2", "unknown"), vm("old", "a3", "unknown")];
             let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let (waited, left): (Vec<String>, Vec<String>) = (owned(waited), owned(left));
-            let text = what_came_of_it("a3", "b1", &waited, &left);
+            let text = what_came_of_it("a3", "b1", &waited, &left, &elsewhere);
             assert_eq!(text, format!("b1 takes a3 for dead: {expect}"));
         };
-        check(&[], &[], "no VM waited here for its word");
+        check(
+            &[],
+            &[],
+            "no VM waited here for its word; VMs of which it is not certain where they run are on: \
+             b2. The word has to be given there.",
+        );
+        let text = what_came_of_it("a3", "b1", &[], &[], &[]);
+        assert_eq!(text, "b1 takes a3 for dead: no VM waited here for its word");
         check(&["web"], &["web"], "no VM that waits here runs by that; still waiting here: web");
         check(
             &["web", "db"],

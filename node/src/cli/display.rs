@@ -213,6 +213,7 @@ mod tests {
             links: vec![link("a>b")],
             arrived: vec![arrived("web")],
             waiting: vec![vm("db", "a1", "moving")],
+            goes_on: Vec::new(),
             measures: None,
         };
         assert_eq!(

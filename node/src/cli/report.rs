@@ -29,7 +29,8 @@ fn render(report: &Report) -> String {
         let _ = write!(out, "\n\nARRIVED\n{}", table_of_arrivals(&report.arrived));
     }
     if !report.waiting.is_empty() {
-        let what = if has_ended(&report.evacuation) { "STILL THERE" } else { "STILL TO LEAVE" };
+        let stays = has_ended(&report.evacuation) && report.goes_on.is_empty();
+        let what = if stays { "STILL THERE" } else { "STILL TO LEAVE" };
         let _ = write!(out, "\n\n{what}\n{}", vms::render(&report.waiting));
     }
     let _ = write!(out, "\n\n{}", summary(report));
@@ -129,6 +130,14 @@ fn how_many(report: &Report) -> String {
         return format!("{} of {} arrived", one.vms_arrived, words::vms(all));
     }
     let stay = report.waiting.len();
+    if !report.goes_on.is_empty() {
+        let have = if one.vms_arrived == 1 { "has" } else { "have" };
+        return format!(
+            "{} {have} arrived, {stay} have still to leave: evacuation {} goes on to move them",
+            words::vms(one.vms_arrived),
+            report.goes_on.join(", ")
+        );
+    }
     let all = words::vms(one.vms_arrived + stay);
     match stay {
         0 => format!("{} of {all} arrived", one.vms_arrived),
@@ -263,6 +272,24 @@ mod tests {
         assert!(text.contains("\n1 of 3 VMs arrived, 2 stayed\n"), "{text}");
         assert!(text.contains("\nSTILL THERE\n"), "{text}");
         assert!(!text.contains("deadline") && !text.contains("STILL TO LEAVE"), "{text}");
+    }
+
+    #[test]
+    fn what_another_evacuation_goes_on_to_move_has_not_stayed() {
+        let report = Report {
+            evacuation: EvacuationInfo {
+                state: "cancelled".to_owned(),
+                vms_arrived: 1,
+                ..samples::evacuation()
+            },
+            waiting: vec![samples::vm("web", "a2", "moving"), samples::vm("x", "a2", "queued")],
+            goes_on: vec!["5".to_owned()],
+            ..samples::report()
+        };
+        let text = render(&report);
+        let expect = "\n1 VM has arrived, 2 have still to leave: evacuation 5 goes on to move them";
+        assert!(text.contains(expect), "{text}");
+        assert!(text.contains("\nSTILL TO LEAVE\n") && !text.contains("stayed"), "{text}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(super) fn host(name: &str, site: &str) -> HostInfo {
         nic_received_bytes_per_sec: 0,
         hypervisor_up: true,
         takes_arrivals: true,
+        journal_fails: false,
         vms_left: 0,
         vms_stuck: 0,
         round_trip_us: Some(20_500),
@@ -149,6 +150,7 @@ pub(super) fn report() -> Report {
         links: vec![link("a>b")],
         arrived: Vec::new(),
         waiting: Vec::new(),
+        goes_on: Vec::new(),
         measures: None,
     }
 }

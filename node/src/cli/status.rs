@@ -123,6 +123,13 @@ fn problems(status: &Status) -> Vec<String> {
         if is_heard(host) && !host.hypervisor_up {
             problems.push(format!("the hypervisor of {} does not answer", host.name));
         }
+        if is_heard(host) && host.journal_fails {
+            problems.push(format!(
+                "the journal of {0} cannot be written, so it starts no move and takes no arrival: \
+                 `lifeboat status` on {0} says why",
+                host.name
+            ));
+        }
     }
     for link in status.links.iter().filter(|link| link.contested_slices > 0) {
         problems.push(format!(
@@ -248,6 +255,7 @@ fn state_of(host: &HostInfo) -> (String, Mood) {
     }
     match (host.hypervisor_up, host.takes_arrivals) {
         (false, _) => (format!("{}, no hypervisor", host.state), Mood::Bad),
+        _ if host.journal_fails => (format!("{}, no journal", host.state), Mood::Bad),
         (true, false) => (format!("{}, no arrivals", host.state), mood),
         (true, true) => (host.state.clone(), mood),
     }
@@ -408,6 +416,21 @@ mod tests {
         let text = render(&status, false);
         assert!(text.contains("cannot be started, so nothing can move"), "{text}");
         assert!(text.contains("this host: the port 7420 is taken\n"), "{text}");
+    }
+
+    #[test]
+    fn a_journal_that_fails_on_another_host_is_a_problem() {
+        let mut status = status();
+        status.hosts[1].journal_fails = true;
+        status.hosts[1].takes_arrivals = false;
+        let text = render(&status, false);
+        assert!(
+            text.contains("! the journal of b1 cannot be written, so it starts no move"),
+            "{text}"
+        );
+        assert!(text.contains("b1    b     alive, no journal"), "{text}");
+        status.hosts[1].state = "dead".to_owned();
+        assert!(!render(&status, false).contains("journal"), "what it said last is old");
     }
 
     #[test]

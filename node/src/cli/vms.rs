@@ -112,10 +112,19 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
             Cell::new(vm.priority),
             Cell::new(size(vm.memory_bytes)),
             Cell::new(size(vm.remaining_bytes)),
-            Cell::new(vm.reasons.join("\n")),
+            Cell::new(why(vm)),
         ]);
     }
     text(made)
+}
+
+/// What keeps it, or why no more is known of it.
+fn why(vm: &VmInfo) -> String {
+    let is_old = vm.run_state == "unknown" && vm.state != "unknown" && vm.reasons.is_empty();
+    match is_old {
+        true => format!("{} is not heard: this is what it said last", vm.host),
+        false => vm.reasons.join("\n"),
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +141,15 @@ mod tests {
         }]);
         assert!(text.contains("it has a PCI device\n"), "{text}");
         assert!(text.contains("b1: no room"), "{text}");
+    }
+
+    #[test]
+    fn what_a_silent_host_said_last_is_called_that() {
+        let unheard = VmInfo { run_state: "unknown".to_owned(), ..vm("web", "a1", "moving") };
+        let text = render(std::slice::from_ref(&unheard));
+        assert!(text.contains("a1 is not heard: this is what it said last"), "{text}");
+        let uncertain = VmInfo { state: "unknown".to_owned(), ..unheard };
+        assert!(!render(&[uncertain]).contains("not heard"), "its host may well be heard");
     }
 
     #[test]

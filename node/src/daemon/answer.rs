@@ -236,13 +236,7 @@ impl Daemon {
         let now = self.node.evacuations_view(clock::now());
         let ended: Vec<EvacuationId> = meant.iter().map(|view| view.id).collect();
         let after = |before: EvacuationView| {
-            let sources = self.sources(&before);
-            let goes_on = now
-                .iter()
-                .filter(|other| other.state == State::Active && !other.done)
-                .filter(|other| !ended.contains(&other.id))
-                .filter(|other| self.sources(other).iter().any(|host| sources.contains(host)));
-            let goes_on = goes_on.map(|other| other.id.to_string()).collect();
+            let goes_on = self.goes_on(&now, &ended, &before);
             let state = now
                 .iter()
                 .find(|view| view.id == before.id)
@@ -256,6 +250,22 @@ impl Daemon {
             }
         };
         finish(responder, &meant.into_iter().map(after).collect::<Vec<_>>());
+    }
+
+    /// Of `all` those that go on to move VMs from hosts which one that was ended empties, too.
+    fn goes_on(
+        &self,
+        all: &[EvacuationView],
+        ended: &[EvacuationId],
+        of: &EvacuationView,
+    ) -> Vec<String> {
+        let sources = self.sources(of);
+        let others = all
+            .iter()
+            .filter(|other| other.state == State::Active && !other.done)
+            .filter(|other| !ended.contains(&other.id))
+            .filter(|other| self.sources(other).iter().any(|host| sources.contains(host)));
+        others.map(|other| other.id.to_string()).collect()
     }
 
     /// Whether a VM is on its way from one of its hosts.
@@ -310,6 +320,7 @@ impl Daemon {
     fn report(&self, id: Option<&str>) -> Result<Report, String> {
         let now = clock::now();
         let views = self.node.evacuations_view(now);
+        let all = views.clone();
         let view = match id {
             Some(id) => {
                 views.into_iter().find(|view| view.id.to_string() == id).ok_or_else(|| {
@@ -341,7 +352,12 @@ impl Daemon {
         let (capacity, source) = self.capacity(&used);
         let measures = measure::measures(&arrived, capacity, source);
         let links = used.into_iter().map(link_info).collect();
-        Ok(Report { evacuation: self.evacuation_info(view), links, arrived, waiting, measures })
+        let goes_on = match view.state {
+            State::Active => Vec::new(),
+            State::Cancelled | State::Aborted => self.goes_on(&all, &[view.id], &view),
+        };
+        let evacuation = self.evacuation_info(view);
+        Ok(Report { evacuation, links, arrived, waiting, goes_on, measures })
     }
 
     fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {
@@ -487,6 +503,7 @@ fn host_info(view: NodeView) -> HostInfo {
         nic_received_bytes_per_sec: host.nic_received.0,
         hypervisor_up: host.hypervisor_up,
         takes_arrivals: host.takes_arrivals,
+        journal_fails: host.journal_fails,
         vms_left: view.queue.vms,
         vms_stuck: view.queue.stuck,
         round_trip_us: view.round_trip.map(microseconds),

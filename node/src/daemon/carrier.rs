@@ -34,8 +34,8 @@ const START_WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum CarrierNews {
     /// It answers (again).
     Up,
-    /// It does not answer; every move that it had is lost.
-    Down,
+    /// It does not answer any more.
+    Down(Loss),
     /// It could not be started, and why; told once until it could.
     NotStarted(String),
     /// Its counters, about four times a second.
@@ -54,6 +54,39 @@ pub(super) enum CarrierNews {
         /// Its address.
         address: String,
     },
+}
+
+/// How a carrier was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It has ended, and every move that it had with it.
+    Died,
+    /// It says nothing. Its moves go on if it speaks again.
+    Silent,
+}
+
+impl Loss {
+    fn of(error: &ClientError) -> Self {
+        match error {
+            ClientError::Late => Self::Silent,
+            ClientError::Refused(_) | ClientError::Disconnected | ClientError::Io(_) => Self::Died,
+        }
+    }
+
+    /// What happened, and what becomes of its moves.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Died => (
+                "the carrier here died",
+                "the carrier here died; its moves start over with a new one",
+            ),
+            Self::Silent => (
+                "the carrier here does not answer",
+                "the carrier here does not answer; its moves go on if it does so again, and start \
+                 over if it has to be ended",
+            ),
+        }
+    }
 }
 
 /// A handle to whichever carrier runs now.
@@ -96,9 +129,9 @@ impl Supervisor {
                     (pause, told) = (RETRY_MIN, false);
                     let reason = self.attend(Arc::new(client)).await;
                     self.link.set(None);
-                    warn!(%reason, "the carrier is gone; starting it again");
+                    warn!(%reason, "the carrier is lost; looking for it, or starting it again");
                     // The daemon may have stopped listening: then this task ends with it.
-                    let _ = self.news.send(CarrierNews::Down);
+                    let _ = self.news.send(CarrierNews::Down(Loss::of(&reason)));
                 }
                 Err(_) => match self.start().await {
                     Ok(()) => continue,
@@ -220,5 +253,18 @@ impl Rates {
             let moved = u128::from(bytes.saturating_sub(earlier));
             u64::try_from(moved * 1_000_000_000 / elapsed).unwrap_or(u64::MAX)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carrier_that_only_says_nothing_has_not_died() {
+        let (_, text) = Loss::of(&ClientError::Late).words();
+        assert!(text.contains("does not answer") && text.contains("go on"), "{text}");
+        let (_, text) = Loss::of(&ClientError::Disconnected).words();
+        assert!(text.contains("died"), "{text}");
     }
 }

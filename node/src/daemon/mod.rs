@@ -267,6 +267,7 @@ impl Daemon {
                 }
                 None => self.notice(NoticeKind::Member, "the journal is written again".into()),
             }
+            self.handle(Input::Journal(state.failed.clone().map_or(Ok(()), Err)));
         }
         self.handle(Input::Durable(state.durable));
         self.journal_state = state;
@@ -313,18 +314,17 @@ impl Daemon {
                     shares.send_modify(|_| {});
                 }
             }
-            CarrierNews::Down => {
-                self.carrier_up = false;
+            CarrierNews::Down(loss) => {
+                let (what, text) = loss.words();
+                if std::mem::replace(&mut self.carrier_up, false) {
+                    self.notice(NoticeKind::Failed, text.into());
+                }
                 let lost: Vec<MoveId> =
                     self.node.departures().all().map(|departure| departure.id).collect();
                 for id in lost {
-                    let event = DepartureEvent::CarrierClosed("the carrier here died".into());
+                    let event = DepartureEvent::CarrierClosed(what.into());
                     self.handle(Input::Departure(id, event));
                 }
-                self.notice(
-                    NoticeKind::Failed,
-                    "the carrier here died; its moves start over with a new one".into(),
-                );
             }
             CarrierNews::NotStarted(reason) => {
                 self.notice(

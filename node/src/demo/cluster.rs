@@ -592,6 +592,7 @@ mod tests {
             nic_received_bytes_per_sec: 0,
             hypervisor_up,
             takes_arrivals: true,
+            journal_fails: false,
             vms_left: 0,
             vms_stuck: 0,
             round_trip_us: None,

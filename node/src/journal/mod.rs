@@ -79,6 +79,16 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// The same for readers who know already that the journal could not be written.
+    fn why(&self) -> String {
+        match self {
+            Self::Io { path, reason, .. } => format!("{}: {reason}", path.display()),
+            other => other.to_string(),
+        }
+    }
+}
+
 type OpenStore = Box<dyn Fn(&Path) -> Result<Database, DatabaseError> + Send>;
 
 /// The records on the disk. Calls block for as long as the disk takes.

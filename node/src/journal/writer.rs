@@ -116,7 +116,7 @@ impl Shared {
                     });
                 }
                 Err(failure) => {
-                    let reason = failure.to_string();
+                    let reason = failure.why();
                     state.send_if_modified(|state| {
                         let news = state.failed.as_ref() != Some(&reason);
                         if news {

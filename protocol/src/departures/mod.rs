@@ -107,7 +107,7 @@ pub struct Departure {
     pub(crate) decided: Decided,
     pub(crate) paused_at: Option<Instant>,
     pub(crate) ran_on: bool,
-    pub(crate) giving_up: bool,
+    pub(crate) giving_up: Option<GivingUp>,
     pub(crate) renewed_at: Instant,
     /// When hypervisor or carrier last said anything of it.
     pub(crate) heard_at: Instant,
@@ -136,6 +136,15 @@ pub struct Departure {
     pub(crate) told_waits: bool,
     /// Whether the destination has said, after the commit, that the copy is not there any more.
     pub(crate) lost_there: bool,
+}
+
+/// Why a move under way is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum GivingUp {
+    /// Its evacuation was, by somebody.
+    Asked,
+    /// Its destination was not heard.
+    Silence,
 }
 
 /// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a

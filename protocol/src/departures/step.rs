@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::time::Duration;
 
-use super::{Departure, Phase};
+use super::{Departure, GivingUp, Phase};
 use crate::{
     config::Config,
     effects::Effects,
@@ -140,8 +140,11 @@ impl Departure {
             let (vm, to) = (self.vm.clone(), self.to);
             fx.out_after_durable(Output::BeginMove { id: self.id, vm, to });
         }
-        self.tell(fx, NoticeKind::Vm, format!("{} starts to move", self.vm.name));
         fx.urgent();
+    }
+
+    fn tell_starts(&self, fx: &mut Effects) {
+        self.tell(fx, NoticeKind::Vm, format!("{} starts to move", self.vm.name));
     }
 
     /// Takes in what the hypervisor or the carrier reports.
@@ -176,6 +179,7 @@ impl Departure {
             }
             DepartureEvent::Begun(Ok(())) if matches!(self.phase, Phase::Beginning { .. }) => {
                 self.phase = Phase::Moving;
+                self.tell_starts(fx);
             }
             DepartureEvent::Progress(progress) if open => {
                 self.progressed(now, progress);
@@ -244,6 +248,9 @@ impl Departure {
         fx: &mut Effects,
     ) -> Ended {
         if self.offline() {
+            if matches!(self.phase, Phase::Beginning { .. }) && !copy.is_live() {
+                self.tell_starts(fx);
+            }
             if matches!(self.phase, Phase::Beginning { .. } | Phase::Deciding { .. }) {
                 match copy {
                     Copy::Absent => self.gone(now, fx),
@@ -505,28 +512,28 @@ impl Departure {
     /// A guest that is paused for a destination that has fallen silent runs on here, if it is not too late:
     /// only the daemon there can resume it.
     pub(crate) fn give_up_on_silent(&mut self, fx: &mut Effects) {
-        if self.phase == Phase::Switching && !self.giving_up {
-            self.abort(fx);
+        if self.phase == Phase::Switching && self.giving_up.is_none() {
+            self.abort(GivingUp::Silence, fx);
         }
     }
 
     fn give_up_on_lost(&mut self, now: Instant, lost: bool, fx: &mut Effects) {
-        if !lost || self.giving_up {
+        if !lost || self.giving_up.is_some() {
             return;
         }
         match self.phase {
             Phase::Reserved => {
-                self.giving_up = true;
+                self.giving_up = Some(GivingUp::Silence);
                 self.keep(now, fx);
             }
-            Phase::Beginning { .. } | Phase::Moving => self.abort(fx),
+            Phase::Beginning { .. } | Phase::Moving => self.abort(GivingUp::Silence, fx),
             _ => {}
         }
     }
 
     /// Gives the migration up; what really happened shows in the events that follow.
-    pub(crate) fn abort(&mut self, fx: &mut Effects) {
-        self.giving_up = true;
+    pub(crate) fn abort(&mut self, why: GivingUp, fx: &mut Effects) {
+        self.giving_up = Some(why);
         fx.out(Output::AbortMove { id: self.id });
     }
 
@@ -605,7 +612,7 @@ pub(crate) fn restored(
         decided: record.decided,
         paused_at: None,
         ran_on: false,
-        giving_up: false,
+        giving_up: None,
         renewed_at: now,
         heard_at: now,
         weight: 0,

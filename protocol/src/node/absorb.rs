@@ -7,7 +7,7 @@ use super::{KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, news::is_news};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
-    departures::{Answer, Asked, answer_without_record, step::Ended},
+    departures::{Answer, Asked, GivingUp, answer_without_record, step::Ended},
     effects::Effects,
     evacuation::{Evacuations, Record, State},
     ids::{EvacuationId, MoveId, NodeId, VmId},
@@ -36,6 +36,7 @@ impl Node {
             Input::Wake => {}
             Input::Received { from, bytes } => self.received(now, from, &bytes, fx),
             Input::Durable(sequence) => self.durable(sequence),
+            Input::Journal(taken) => self.journal_told(taken, fx),
             Input::Command(command) => self.command(now, command, fx),
             Input::Host(sample) => {
                 self.host = sample;
@@ -118,7 +119,7 @@ impl Node {
             Ok(Message::Heartbeat(heartbeat)) => {
                 self.heard_every(now, from, heartbeat, Duration::ZERO, fx);
             }
-            Ok(Message::Inventory(inventory)) => self.inventoried(from, inventory, fx),
+            Ok(Message::Inventory(inventory)) => self.inventoried(now, from, inventory, fx),
             Ok(Message::Direct(direct)) => {
                 self.news = true;
                 self.direct(now, from, direct, fx);
@@ -226,7 +227,7 @@ impl Node {
         }
     }
 
-    fn inventoried(&mut self, from: NodeId, inventory: Inventory, fx: &mut Effects) {
+    fn inventoried(&mut self, now: Instant, from: NodeId, inventory: Inventory, fx: &mut Effects) {
         if inventory.vms.len() > INVENTORY_PART || inventory.part >= inventory.parts {
             return self.reject(from, "its inventory is not in the parts that it says", fx);
         }
@@ -250,6 +251,7 @@ impl Node {
         if known.parts.len() == usize::from(inventory.parts) {
             known.complete = known.parts.values().flatten().cloned().collect();
             known.running = elsewhere::running(&known.complete);
+            known.told_at = now;
             self.inventories_changed = true;
         }
         for (evacuation, outcome) in inventory.outcomes {
@@ -647,10 +649,11 @@ impl Node {
         }
         let wanted = self.is_emptied();
         // Given up for its destination's sake, whatever the hypervisor calls it.
-        let lost = giving_up && wanted && !self.membership.is_up(now, to);
-        let reason = match lost {
-            true => format!("{} is not heard any more", self.directory.name(to)),
-            false => reason,
+        let (up, there) = (self.membership.is_up(now, to), self.directory.name(to));
+        let reason = match giving_up {
+            Some(GivingUp::Silence) if up => format!("{there} was not heard for a moment"),
+            Some(GivingUp::Silence) => format!("{there} is not heard any more"),
+            Some(GivingUp::Asked) | None => reason,
         };
         let setback = self.setbacks.entry(vm).or_default();
         setback.failures += 1;
@@ -660,7 +663,7 @@ impl Node {
         setback.not_before = now + pause.min(LONGEST_PAUSE);
         setback.refused.insert(to, now + core::time::Duration::from_secs(5));
         let next = if wanted { "it is tried again" } else { "it stays here" };
-        let text = format!("{name} did not move to {}: {reason}; {next}", self.directory.name(to));
+        let text = format!("{name} did not move to {there}: {reason}; {next}");
         setback.reason = reason;
         fx.vm_notice(NoticeKind::Failed, vm, evacuation, text);
         fx.urgent();
@@ -672,6 +675,8 @@ impl Node {
             Some(format!("its hypervisor does not answer: {reason}"))
         } else if let Some(node) = elsewhere {
             Some(format!("the VM runs at {}, as said there", self.directory.name(node)))
+        } else if let Some(reason) = self.unwritable() {
+            Some(reason)
         } else if self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated) {
             Some("it is itself being evacuated".into())
         } else if self.leaving {

@@ -23,9 +23,11 @@ use crate::{
     vm::{RunState, Vm},
 };
 
-/// Time for which two hosts must say that they run a VM before that is an alarm: a word of one of them
-/// that is out of date is told anew twice in it.
+/// Time for which two hosts must say that they run a VM before that is an alarm.
 const SAID_FOR: Duration = Duration::from_secs(12);
+/// How long after the first time each of them must have said it once more: what a host said before it
+/// gave the VM away may be all that was heard of it for a while.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A VM that two living hosts say to run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -119,24 +121,19 @@ impl Node {
         if core::mem::take(&mut self.inventories_changed) {
             self.doubles = self.find_doubles(now);
         }
-        let due = |double: &&mut Double| !double.told && now.since(double.since) >= SAID_FOR;
-        for (vm, double) in self.doubles.iter_mut().filter(|(_, double)| double.hosts.len() > 1) {
-            if let Some(double) = Some(double).filter(due) {
-                double.told = true;
-                let hosts: Vec<String> =
-                    double.hosts.iter().map(|node| self.directory.name(*node)).collect();
-                fx.out(Output::Notice(Notice {
-                    kind: NoticeKind::Alarm,
-                    vm: Some(*vm),
-                    evacuation: None,
-                    text: format!(
-                        "{} runs twice: {} say that they run it. End one of them by hand, at once",
-                        double.name,
-                        hosts.join(" and ")
-                    ),
-                }));
-                fx.urgent();
-            }
+        let untold = self.sure_doubles(now).filter(|(_, double)| !double.told);
+        for vm in untold.map(|(vm, _)| vm).collect::<Vec<_>>() {
+            let Some(double) = self.doubles.get_mut(&vm) else { continue };
+            double.told = true;
+            let hosts = double.hosts.iter().map(|node| self.directory.name(*node));
+            let text = format!(
+                "{} runs twice: {} say that they run it. End one of them by hand, at once",
+                double.name,
+                hosts.collect::<Vec<_>>().join(" and ")
+            );
+            let (kind, vm) = (NoticeKind::Alarm, Some(vm));
+            fx.out(Output::Notice(Notice { kind, vm, evacuation: None, text }));
+            fx.urgent();
         }
     }
 
@@ -168,8 +165,14 @@ impl Node {
 
     /// VMs that have been said to run on two hosts for so long that it is certain.
     pub(crate) fn sure_doubles(&self, now: Instant) -> impl Iterator<Item = (VmId, &Double)> {
-        let sure =
-            move |double: &Double| double.hosts.len() > 1 && now.since(double.since) >= SAID_FOR;
+        let says_again = move |node: &NodeId, since: Instant| {
+            let told_at = self.inventories.get(node).map(|known| known.told_at);
+            *node == self.me || told_at.is_some_and(|at| at >= since + SAID_AGAIN_AFTER)
+        };
+        let sure = move |double: &Double| {
+            let often = double.hosts.iter().all(|node| says_again(node, double.since));
+            double.hosts.len() > 1 && often && now.since(double.since) >= SAID_FOR
+        };
         self.doubles.iter().filter(move |(_, double)| sure(double)).map(|(vm, one)| (*vm, one))
     }
 }

@@ -96,6 +96,7 @@ impl Node {
     /// This host, as it reports itself.
     pub(crate) fn host_report(&self) -> HostReport {
         let covered = self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated);
+        let able = self.hypervisor_down.is_none() && self.journal_failed.is_none();
         HostReport {
             memory_total: self.host.memory_total,
             memory_free: self.host.memory_free.saturating_sub(self.arrivals.reserved()),
@@ -106,7 +107,8 @@ impl Node {
             nic_received: self.host.nic_received,
             nic_speed: self.host.nic_speed,
             hypervisor_up: self.hypervisor_down.is_none(),
-            takes_arrivals: !covered && !self.leaving && self.hypervisor_down.is_none(),
+            takes_arrivals: !covered && !self.leaving && able,
+            journal_fails: self.journal_failed.is_some(),
         }
     }
 
@@ -228,7 +230,7 @@ impl Node {
                 return false;
             }
         }
-        for arrival in self.arrivals.all() {
+        for arrival in self.arrivals.all().filter(|one| one.has_come()) {
             let (vm, state) = (&arrival.vm, self.shown_arrival(now, arrival));
             let reasons = self.doubts_of_arrival(now, arrival);
             if !take(Listed { vm, state, remaining: 0, reasons }) {

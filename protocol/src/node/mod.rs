@@ -9,8 +9,8 @@ mod absorb;
 mod addressed;
 mod advice;
 mod commit;
-mod elsewhere;
 mod confirms;
+mod elsewhere;
 mod heartbeat;
 mod news;
 mod queue;
@@ -18,6 +18,7 @@ mod samples;
 mod schedule;
 pub(crate) mod shown;
 mod stranded;
+mod unwritable;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -68,6 +69,8 @@ pub struct KnownInventory {
     pub(crate) version: u64,
     pub(crate) parts: BTreeMap<u16, Vec<InventoryVm>>,
     pub(crate) complete: Vec<InventoryVm>,
+    /// When the newest of it was complete here.
+    pub(crate) told_at: Instant,
     /// Those of them that run there for certain, by name.
     pub(crate) running: BTreeMap<VmId, String>,
 }
@@ -99,6 +102,8 @@ pub struct Node {
     pub(crate) granted: BTreeMap<LinkId, (BytesPerSec, Instant)>,
     pub(crate) host: HostSample,
     pub(crate) hypervisor_down: Option<String>,
+    /// Why the journal takes no writes, while it does not.
+    journal_failed: Option<String>,
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
@@ -195,6 +200,7 @@ impl Node {
             granted: BTreeMap::new(),
             host: HostSample::default(),
             hypervisor_down: Some(NOT_ANSWERED_YET.into()),
+            journal_failed: None,
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             given_away: BTreeMap::new(),

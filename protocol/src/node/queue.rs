@@ -6,7 +6,8 @@ use core::time::Duration;
 use super::Node;
 use crate::{
     arrivals::memory_needed,
-    ids::{EvacuationId, LinkId, NodeId, SiteId, mixed},
+    departures::{Departure, Phase},
+    ids::{EvacuationId, LinkId, NodeId, SiteId, VmId, mixed},
     membership::Liveness,
     message::{HeadVm, QueueReport, Stage},
     output::NoticeKind,
@@ -46,7 +47,8 @@ fn burden(targets: &mut [Target], link: LinkId, bytes: u64) {
 impl Node {
     /// The VMs of this host that wait for their turn, in this host's order.
     pub(super) fn waiting(&self, now: Instant) -> Vec<&Vm> {
-        if !self.is_emptied() || self.hypervisor_down.is_some() {
+        let able = self.hypervisor_down.is_none() && self.journal_failed.is_none();
+        if !self.is_emptied() || !able {
             return Vec::new();
         }
         let mut waiting: Vec<&Vm> = self
@@ -80,9 +82,10 @@ impl Node {
         if self.hypervisor_down.is_some() {
             reasons.push("the hypervisor here does not answer".into());
         }
-        if self.departures.get(vm.id).is_some() {
+        if self.is_leaving(vm.id) {
             return reasons;
         }
+        reasons.extend(self.unwritable());
         if let Some(setback) = self.setbacks.get(&vm.id)
             && setback.failures > 0
             && setback.not_before > now
@@ -102,9 +105,16 @@ impl Node {
         vm.obstacles.is_empty()
             && self.may_leave(vm)
             && self.hypervisor_down.is_none()
-            && (self.departures.get(vm.id).is_some()
-                || !self.setbacks.get(&vm.id).is_some_and(failed)
+            && (self.is_leaving(vm.id)
+                || self.journal_failed.is_none()
+                    && !self.setbacks.get(&vm.id).is_some_and(failed)
                     && targets.iter().any(|target| self.takes(now, target, vm)))
+    }
+
+    /// Whether an attempt to move a VM of this host is under way that has not failed.
+    fn is_leaving(&self, vm: VmId) -> bool {
+        let kept = |one: &Departure| matches!(one.phase, Phase::Kept { .. });
+        self.departures.get(vm).is_some_and(|one| !kept(one))
     }
 
     /// The hosts that take this host's VMs now, if it is being evacuated.
@@ -312,6 +322,7 @@ impl Node {
                     "it stands in this very site".into()
                 }
                 None => "it is not heard".into(),
+                Some(host) if host.journal_fails => "its journal cannot be written".into(),
                 Some(host) if !host.takes_arrivals => "it takes no arrivals now".into(),
                 Some(_) if self.has_refused(now, vm, node) => {
                     "it refused or failed a moment ago".into()

@@ -7,7 +7,7 @@ use super::Node;
 use crate::{
     allocation::{Share, allocate, under_way},
     capacity::{Outlook, SenderReport},
-    departures::{Departure, Phase},
+    departures::{Departure, GivingUp, Phase},
     effects::Effects,
     evacuation::State,
     ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
@@ -261,7 +261,7 @@ impl Node {
             decided: crate::journal::Decided::Open,
             paused_at: None,
             ran_on: false,
-            giving_up: false,
+            giving_up: None,
             renewed_at: now,
             heard_at: now,
             weight: 0,
@@ -374,9 +374,9 @@ impl Node {
                 }
                 (Phase::Reserved, None) => departure.keep(now, fx),
                 (Phase::Beginning { .. } | Phase::Moving, _)
-                    if state == Some(State::Aborted) && !departure.giving_up =>
+                    if state == Some(State::Aborted) && departure.giving_up.is_none() =>
                 {
-                    departure.abort(fx);
+                    departure.abort(GivingUp::Asked, fx);
                 }
                 _ => {}
             }

@@ -112,10 +112,14 @@ impl Node {
 
     /// Why it is not certain where a VM that comes to this host is, if it is not.
     pub(super) fn doubts_of_arrival(&self, now: Instant, arrival: &Arrival) -> Vec<String> {
-        if !arrival.waits_for_word(now) {
-            return Vec::new();
-        }
         let source = self.directory.name(arrival.id.source);
+        if !arrival.waits_for_word(now) {
+            let stops = arrival.phase == crate::arrivals::Phase::Expected
+                && !self.membership.is_up(now, arrival.id.source);
+            let why =
+                || format!("not all of it has come, and {source}, which it leaves, is not heard");
+            return stops.then(why).into_iter().collect();
+        }
         if arrival.withheld {
             return alloc::vec![format!(
                 "it is complete here and paused: at {source} this host was declared dead, so it may have \

@@ -6,13 +6,16 @@ use crate::{
     world::{MIB, Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
-    Input,
+    Incarnation, Input,
     command::Command,
-    input::DepartureEvent,
-    message::{InventoryVm, VmState},
+    input::{DepartureEvent, LinkSample},
+    membership::Liveness,
+    message::{Heartbeat, HeldBack, HostReport, InventoryVm, Message, QueueReport, VmState},
     output::NoticeKind,
+    units::BytesPerSec,
     view::EvacuationView,
     vm::RunState,
+    wire,
 };
 use std::time::Duration;
 
@@ -148,9 +151,35 @@ fn what_a_silent_host_said_of_a_vm_that_runs_elsewhere_is_not_listed() {
     finish(&mut world);
     world.run(Duration::from_secs(3));
     let other = 5 - dead;
-    let all = listed(&world, 1);
-    assert_eq!(all.len(), 1, "{all:?}");
-    assert_eq!((&all[0].0, all[0].1.state), (&world.hosts[other].name, VmState::Resting));
+    let only_there = |world: &World| {
+        let all = listed(world, 1);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!((&all[0].0, all[0].1.state), (&world.hosts[other].name, VmState::Resting));
+    };
+    only_there(&world);
+    // It is back, and has not said yet what it runs now.
+    let from = world.hosts[dead].id;
+    let bytes = wire::encode(&Message::Heartbeat(first_of_another_life()));
+    world.input(1, Input::Received { from, bytes });
+    let nodes = world.node(1).nodes_view(world.local(1));
+    assert!(nodes.iter().any(|one| one.id == from && one.liveness == Liveness::Alive));
+    only_there(&world);
+}
+
+fn first_of_another_life() -> Heartbeat {
+    Heartbeat {
+        incarnation: Incarnation(2),
+        number: 1,
+        leaving: false,
+        echoes: Vec::new(),
+        host: HostReport::default(),
+        links: Vec::new(),
+        queue: QueueReport::default(),
+        tables: Vec::new(),
+        accepted: Vec::new(),
+        capacities: Vec::new(),
+        evacuations: Vec::new(),
+    }
 }
 
 #[test]
@@ -165,6 +194,90 @@ fn how_a_vm_settled_is_said_as_it_is() {
     let said: Vec<&str> = world.hosts[0].notices.iter().map(|one| one.text.as_str()).collect();
     for expect in ["vm1 runs at b1", "vm2 is at b1, paused", "vm3 is at b1, shut off"] {
         assert!(said.contains(&expect), "{said:#?}");
+    }
+    for expect in ["vm1 starts to move", "vm2 starts to move", "vm3 starts to move"] {
+        assert_eq!(said.iter().filter(|text| **text == expect).count(), 1, "{said:#?}");
+    }
+}
+
+#[test]
+fn room_that_is_set_aside_is_no_vm() {
+    let mut world = World::new(&Setup::new(2, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(2);
+    let reserved = |world: &World| world.node(2).arrivals().all().next().is_some();
+    world.run_until(LIMIT, "room is set aside", reserved);
+    let hosts = |world: &World, host: usize| -> Vec<String> {
+        listed(world, host).into_iter().map(|(host, _)| host).collect()
+    };
+    while world.places(world.vms[0]).len() == 1 {
+        assert_eq!(hosts(&world, 2), ["a1"]);
+        world.run(Duration::from_millis(20));
+    }
+    world.run(Duration::from_millis(20));
+    assert_eq!(hosts(&world, 2), ["a1", "b1"], "it is listed as soon as something comes");
+}
+
+#[test]
+fn room_for_a_vm_that_died_with_its_host_is_no_vm() {
+    let mut world = World::new(&Setup::new(2, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(2);
+    let reserved = |world: &World| world.node(2).arrivals().all().next().is_some();
+    world.run_until(LIMIT, "room is set aside", reserved);
+    world.kill_host(0);
+    world.run(Duration::from_secs(8));
+    assert!(reserved(&world), "it is still kept");
+    for host in [1, 2] {
+        let hosts: Vec<String> = listed(&world, host).into_iter().map(|(host, _)| host).collect();
+        assert_eq!(hosts, ["a1"], "{host}");
+    }
+}
+
+#[test]
+fn an_outage_in_the_switchover_is_named_as_the_reason() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let (here, there) = world.sites();
+    world.cut(&here, &there);
+    world.run_until(Duration::from_secs(4), "the others are told why", |world| {
+        let all = listed(world, 1);
+        let here = all.into_iter().find(|(host, _)| host == "a1").map(|(_, one)| one);
+        here.is_some_and(|one| {
+            one.state == VmState::Failed
+                && one.reasons.iter().any(|why| why.contains("attempt 1 failed: b"))
+        })
+    });
+    world.run(Duration::from_secs(4));
+    world.heal();
+    finish(&mut world);
+    let failed = world.notices(NoticeKind::Failed);
+    let said: Vec<&str> = failed.iter().map(|one| one.text.as_str()).collect();
+    assert!(said.iter().any(|text| text.contains("was not heard")), "{said:?}");
+    assert!(!said.iter().any(|text| text.contains("aborted")), "nobody asked: {said:?}");
+}
+
+#[test]
+fn an_end_is_estimated_only_while_vms_flow() {
+    let mut world = World::new(&Setup::new(1, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    world.evacuate(1);
+    world.run(Duration::from_millis(60));
+    for (arrived, known) in [(0, false), (400, false), (10_000_000, true)] {
+        let sample = LinkSample {
+            link: world.link,
+            sent: BytesPerSec(0),
+            arrived: BytesPerSec(arrived),
+            held_back: HeldBack::Idle,
+            round_trip: None,
+        };
+        world.input(1, Input::Link(sample));
+        let view = seen(&world, 1);
+        assert!(view.bytes_left > 0, "{view:?}");
+        assert_eq!(view.remaining.is_some(), known, "{arrived}: {:?}", view.remaining);
     }
 }
 
@@ -201,4 +314,19 @@ fn a_move_that_failed_at_its_start_does_not_switch_over() {
     let states: Vec<VmState> =
         all.iter().filter(|(host, _)| host == "a1").map(|(_, one)| one.state).collect();
     assert_eq!(states, [VmState::Moving], "{all:?}");
+}
+
+#[test]
+fn what_stops_coming_says_why() {
+    let mut world = under_way();
+    let to = receiver(&world);
+    let (here, there) = world.sites();
+    world.cut(&here, &there);
+    world.run(Duration::from_secs(6));
+    let (_, one) =
+        listed(&world, to).into_iter().find(|(at, _)| *at == world.hosts[to].name).unwrap();
+    assert_eq!(one.state, VmState::Arriving);
+    assert_eq!(one.reasons, ["not all of it has come, and a1, which it leaves, is not heard"]);
+    world.heal();
+    finish(&mut world);
 }

@@ -47,9 +47,15 @@ impl World {
                 self.send(host, to, &bytes);
             }
             Output::Persist { sequence, changes } => {
-                let one = &self.hosts[host];
-                let at = (self.now + WRITE).max(one.journal.full_until);
+                let one = &mut self.hosts[host];
+                let soon = self.now + WRITE;
+                let at = soon.max(one.journal.full_until);
                 let life = one.life;
+                if at > soon {
+                    one.journal.told_full = true;
+                    let input = Input::Journal(Err("the disk is full".into()));
+                    self.events.push(soon, Event::Answer { host, life, input });
+                }
                 self.events.push(at, Event::Durable { host, life, sequence, changes });
             }
             Output::Grant { link, rate, until } => {

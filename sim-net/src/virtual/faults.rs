@@ -202,6 +202,10 @@ impl World {
             let one = &mut self.hosts[host];
             one.slow = (0, 0);
             one.journal.full_until = 0;
+            if std::mem::take(&mut one.journal.told_full) {
+                let input = Input::Journal(Ok(()));
+                self.events.push(now, Event::Report { host, input });
+            }
             one.hypervisor.hangs_until = 0;
             one.hypervisor.refuses_until = 0;
             one.hypervisor.reports_lost_until = 0;

@@ -21,6 +21,8 @@ pub(crate) struct Journal {
     pub(crate) was_lost: bool,
     /// Until when nothing can be written.
     pub(crate) full_until: u64,
+    /// Whether the daemon was told that nothing can be written.
+    pub(crate) told_full: bool,
 }
 
 impl Journal {

@@ -437,6 +437,9 @@ impl World {
                 let one = &mut self.hosts[host];
                 if one.life == life && one.daemon.is_some() {
                     one.journal.write(changes);
+                    if std::mem::take(&mut one.journal.told_full) {
+                        self.tell(host, Input::Journal(Ok(())));
+                    }
                     self.tell(host, Input::Durable(sequence));
                 }
             }
@@ -555,6 +558,7 @@ impl World {
             return;
         }
         one.life += 1;
+        one.journal.told_full = false;
         let mut config = self.config.clone();
         if let Some(lease) = self.scenario.hosts[host].lease {
             config.lease = lease.0;

@@ -257,7 +257,10 @@ impl World {
                 }
             }
             Output::Persist { sequence, changes } => {
-                if !self.hosts[host].disk_full {
+                if self.hosts[host].disk_full {
+                    let full = Input::Journal(Err("the disk is full".to_owned()));
+                    self.hosts[host].answers.push_back(full);
+                } else {
                     for change in changes {
                         match change.value {
                             Some(value) => self.hosts[host].journal.insert(change.key, value),

@@ -32,6 +32,7 @@ pub(crate) const SECOND: u64 = 1000 * MILLISECOND;
 pub(crate) const MIB: u64 = 1 << 20;
 const IN_SITE: u64 = 200_000;
 const BETWEEN_SITES: u64 = 20 * MILLISECOND;
+pub(crate) const DISK_FULL: &str = "no space left on device";
 const SAMPLE: u64 = 250 * MILLISECOND;
 
 /// How a world is made.
@@ -99,6 +100,8 @@ pub(crate) struct Host {
     grant: (BytesPerSec, Instant),
     carrier_tokens: u16,
     prepared: BTreeMap<VmId, MoveId>,
+    /// While its disk is full: the number of the last write that waits, and all that wait.
+    unwritten: Option<(u64, Vec<Change>)>,
     change_told: bool,
     meter: moves::Meter,
 }
@@ -229,6 +232,7 @@ impl World {
                 grant: (BytesPerSec(0), Instant(0)),
                 carrier_tokens: 0,
                 prepared: BTreeMap::new(),
+                unwritten: None,
                 change_told: true,
                 meter: Default::default(),
             })
@@ -330,6 +334,20 @@ impl World {
     /// The daemon dies; hypervisor, carrier and journal live on.
     pub(crate) fn crash(&mut self, host: usize) {
         assert!(self.hosts[host].daemon.take().is_some(), "no daemon to kill");
+    }
+
+    /// The disk under a host's journal is full from now on.
+    pub(crate) fn fill_disk(&mut self, host: usize) {
+        self.hosts[host].unwritten = Some((0, Vec::new()));
+    }
+
+    /// It has room again: all that waited is written.
+    pub(crate) fn empty_disk(&mut self, host: usize) {
+        let Some((sequence, changes)) = self.hosts[host].unwritten.take() else { return };
+        self.answer(host, MILLISECOND, Input::Journal(Ok(())));
+        let life = self.hosts[host].life;
+        let at = self.now + MILLISECOND;
+        self.push(at, Event::Durable { host, life, sequence, changes });
     }
 
     /// The whole host dies with everything on it.
@@ -545,6 +563,13 @@ impl World {
         }
     }
 
+    /// The hypervisor says what it has of a VM.
+    fn look(&mut self, host: usize, vm: VmId) {
+        let copy = self.hosts[host].hypervisor.look(vm);
+        let outgoing = self.is_outgoing(host, vm);
+        self.answer(host, 2 * MILLISECOND, Input::Looked { vm, copy, outgoing });
+    }
+
     fn step_before(&mut self, end: u64) -> bool {
         let next = self.queue.peek().is_some_and(|Reverse(next)| next.at <= end);
         if !next {
@@ -699,6 +724,12 @@ impl World {
             }
             Output::Send { to, bytes } => self.send(host, self.index(to), &bytes),
             Output::Persist { sequence, changes } => {
+                if let Some((last, waiting)) = &mut self.hosts[host].unwritten {
+                    *last = sequence;
+                    waiting.extend(changes);
+                    let full = Input::Journal(Err(DISK_FULL.into()));
+                    return self.answer(host, MILLISECOND, full);
+                }
                 let life = self.hosts[host].life;
                 let at = self.now + MILLISECOND;
                 self.push(at, Event::Durable { host, life, sequence, changes });
@@ -710,9 +741,7 @@ impl World {
                 one.carrier_tokens = tokens;
             }
             Output::Look { vm } => {
-                let copy = self.hosts[host].hypervisor.look(vm);
-                let outgoing = self.is_outgoing(host, vm);
-                self.answer(host, 2 * MILLISECOND, Input::Looked { vm, copy, outgoing });
+                self.look(host, vm);
             }
             Output::ReadDefinition { id } => {
                 let event = DepartureEvent::Definition(Ok("<domain/>".into()));

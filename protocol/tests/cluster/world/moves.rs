@@ -138,6 +138,7 @@ impl World {
         if hypervisor.place(id.vm) == Some(Place::Incoming) {
             hypervisor.guests.remove(&id.vm);
             self.changed(host);
+            self.look(host, id.vm);
         }
         let prepared = &mut self.hosts[host].prepared;
         if prepared.get(&id.vm) == Some(&id) {
@@ -242,6 +243,7 @@ impl World {
                 }
                 self.hosts[to].hypervisor.put(&one.vm, Place::Incoming);
                 self.changed(to);
+                self.look(to, id.vm);
                 self.moves[index].stage = Stage::Copying;
             }
             Stage::Copying => {

@@ -131,7 +131,13 @@ impl World {
                 match script.byte() % 4 {
                     0 => self.tell(host, Input::HypervisorDown("it hangs".to_owned())),
                     1 => self.tell(host, Input::Vms(Vec::new())),
-                    2 => self.hosts[host].disk_full ^= true,
+                    2 => {
+                        let one = &mut self.hosts[host];
+                        one.disk_full ^= true;
+                        if !one.disk_full {
+                            one.answers.push_back(Input::Journal(Ok(())));
+                        }
+                    }
                     _ => self.wake_hypervisor(host),
                 }
             }
