@@ -18,7 +18,7 @@ use core::time::Duration;
 use crate::{
     ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
     journal::{Decided, DepartureRecord},
-    message::{Direct, Stage, VmState},
+    message::{Stage, VmState},
     time::Instant,
     units::BytesPerSec,
     vm::{Copy, Progress, RunState, Vm},
@@ -328,27 +328,25 @@ impl Departures {
 }
 
 /// What is said to one that asks about an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The commit.
+    /// Nothing of the VM can run at its source: the commit.
     Gone,
-    /// Anything else.
-    Say(Direct),
+    /// It stays at its source.
+    Kept,
+    /// What the destination has.
+    Has(Copy),
+    /// It runs at the destination.
+    Settled,
 }
 
 /// What a source answers a destination that asks about an attempt it has no record of, once its
 /// hypervisor has been asked. `None`: nothing is certain, so nothing is said.
-pub(crate) fn answer_without_record(
-    id: MoveId,
-    offline: bool,
-    copy: Copy,
-    outgoing: bool,
-) -> Option<Answer> {
-    let kept = Some(Answer::Say(Direct::SourceKept { id }));
+pub(crate) fn answer_without_record(offline: bool, copy: Copy, outgoing: bool) -> Option<Answer> {
     match copy {
         // The definition is still here: what is there is the copy of an attempt that never began.
-        Copy::ShutOff if offline => kept,
-        Copy::Running | Copy::Paused if !outgoing => kept,
-        // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
+        Copy::ShutOff if offline => Some(Answer::Kept),
+        Copy::Running | Copy::Paused if !outgoing => Some(Answer::Kept),
         Copy::MovedAway => Some(Answer::Gone),
         _ => None,
     }

@@ -520,20 +520,23 @@ impl Node {
                 let elsewhere = self.has_settled_elsewhere(vm, from);
                 match elsewhere && !copy.is_live() {
                     _ if busy => None,
-                    true => Some(Answer::Say(Direct::SourceKept { id })),
-                    false => answer_without_record(id, offline, copy, outgoing),
+                    true => Some(Answer::Kept),
+                    false => answer_without_record(offline, copy, outgoing),
                 }
             } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
-                Some(Answer::Say(Direct::DestinationHas { id, copy }))
+                Some(Answer::Has(copy))
             } else if copy == Copy::Running {
-                Some(Answer::Say(Direct::Settled { id, downtime_ms: 0 }))
+                Some(Answer::Settled)
             } else {
-                self.take_without_record(id, copy, fx).map(Answer::Say)
+                self.take_without_record(id, copy, fx)
             };
             self.given_here.remove(&vm);
             match answer.filter(|_| !concerned) {
+                // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
                 Some(Answer::Gone) => fx.commit(from, id, 0, true),
-                Some(Answer::Say(direct)) => fx.send(from, direct),
+                Some(Answer::Kept) => fx.send(from, Direct::SourceKept { id }),
+                Some(Answer::Has(copy)) => fx.send(from, Direct::DestinationHas { id, copy }),
+                Some(Answer::Settled) => fx.send(from, Direct::Settled { id, downtime_ms: 0 }),
                 None => {}
             }
         }
@@ -553,7 +556,7 @@ impl Node {
 
     /// The journal here was lost, and with it what came: the commit still says whose the copy is. The
     /// source repeats it until the VM runs here.
-    fn take_without_record(&mut self, id: MoveId, copy: Copy, fx: &mut Effects) -> Option<Direct> {
+    fn take_without_record(&mut self, id: MoveId, copy: Copy, fx: &mut Effects) -> Option<Answer> {
         let (given, resumes) = *self.given_here.get(&id.vm)?;
         if given != id || copy != Copy::Paused || self.departures.get(id.vm).is_some() {
             return None;
@@ -562,7 +565,7 @@ impl Node {
             fx.out(Output::Resume { id });
             return None;
         }
-        Some(Direct::Settled { id, downtime_ms: 0 })
+        Some(Answer::Settled)
     }
 
     /// Whether a VM of this host is known to have settled on another host than `asking`: then
