@@ -56,6 +56,7 @@ mod with_the_feature {
         match bug {
             Bug::GrantFromReceipt => world!("grant-from-receipt"),
             Bug::TakenOverAtOnce => world!("taken-over-at-once"),
+            Bug::RestartedGrantsAtOnce => world!("restarted-grants-at-once"),
             Bug::FormerAttemptBelieved => world!("former-attempt-believed"),
             Bug::ReservationForEver => world!("reservation-for-ever"),
             Bug::ResumesWithoutCommit => world!("resumes-without-commit"),
