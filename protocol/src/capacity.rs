@@ -52,6 +52,13 @@ const FULL_PERMILLE: u64 = 900;
 /// Tokens held, thousandths of those for which there is a use, from which on their number can be what
 /// holds senders back.
 const WHOLE_PERMILLE: u64 = 900;
+/// The same where many hold some and nearly all of these are used up: where VMs are small and hosts many,
+/// tokens change hands all the time, and an eighth of them lies with nobody.
+const CHANGING_HANDS_PERMILLE: u64 = 750;
+/// How many senders are many for that.
+const MANY_SENDERS: usize = 4;
+/// What of the tokens held must be used up for that, thousandths.
+const NEARLY_ALL_PERMILLE: u64 = 850;
 /// Full rounds in a row before a cut: one may be a hiccup.
 const ROUNDS_TO_CUT: u8 = 2;
 /// Smallest part of the estimate that one cut leaves, thousandths: less than a tenth within two
@@ -259,8 +266,12 @@ impl Capacity {
         let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
         // Senders that could not use all tokens say nothing of what more there is; but an estimate far
         // below what the link once carried must not stay there because one of them is stuck.
-        let whole =
-            before.tokens.min(round.tokens) * 1000 >= u64::from(outlook.divided) * WHOLE_PERMILLE;
+        let held = before.tokens.min(round.tokens) * 1000;
+        let of_divided = |permille: u64| u64::from(outlook.divided) * permille;
+        let used_up = round.used_up * 1000 >= round.tokens * NEARLY_ALL_PERMILLE;
+        let many = senders.iter().filter(|one| one.tokens > 0).count() >= MANY_SENDERS;
+        let whole = held >= of_divided(WHOLE_PERMILLE)
+            || held >= of_divided(CHANGING_HANDS_PERMILLE) && used_up && many;
         let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
         let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
             || whole
@@ -477,6 +488,21 @@ mod tests {
             );
         }
         assert!(capacity.value().0 > 20_000_000, "{capacity:?}");
+    }
+
+    /// Many hosts with small VMs: an eighth of the tokens is always on its way from one to the next.
+    #[test]
+    fn tokens_that_change_hands_do_not_keep_an_estimate_down() {
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        for round in 0..20 {
+            let (sent, held_back) = (capacity.usable().share(87), HeldBack::Tokens);
+            let senders = [SenderReport { sent, held_back, tokens: 87 }; 10];
+            let arrived = BytesPerSec(sent.0 * 10);
+            let outlook = Outlook { divided: LINK_TOKENS, one_ends: true, under_way: |_, _| 1 };
+            let now = Instant(round * 700_000_000);
+            capacity.learn(now, Duration::from_millis(40), arrived, &senders, &outlook);
+        }
+        assert!(capacity.value().0 > 100_000_000, "{capacity:?}");
     }
 
     #[test]
