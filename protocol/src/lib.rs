@@ -41,6 +41,7 @@ pub mod message;
 pub mod node;
 pub mod order;
 pub mod output;
+pub(crate) mod pause;
 pub mod plan;
 pub mod planted;
 pub mod settled;

@@ -68,6 +68,8 @@ pub enum Output {
         vm: Vm,
         /// The destination.
         to: NodeId,
+        /// What of the guest's longest pause the hypervisor may use for the last pages, in milliseconds.
+        max_downtime_ms: u64,
     },
     /// Source: how the carrier divides its share among this host's moves.
     SetWeight {

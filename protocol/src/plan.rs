@@ -13,9 +13,10 @@ use crate::{
     message::{HeadVm, InventoryVm, Stage, VmState},
     node::Node,
     order::{Contender, common_order},
+    pause::Pause,
     time::{Instant, milliseconds},
     units::BytesPerSec,
-    vm::{RunState, precopy_time},
+    vm::precopy_time,
 };
 
 /// One VM of a plan.
@@ -258,13 +259,7 @@ impl Node {
             let head = &contender.vm;
             let copy = precopy_time(head.bytes, usable.0, head.dirty_rate);
             // Set-up overlaps with the one before; the switchover costs two round trips.
-            let downtime_ms = if vm.state == RunState::Running {
-                let again = BytesPerSec(head.dirty_rate)
-                    .bytes_in(core::time::Duration::from_millis(vm.policy.max_downtime_ms));
-                milliseconds(round_trip * 2 + usable.time_for(again))
-            } else {
-                0
-            };
+            let downtime_ms = Pause::of(vm, usable, round_trip).expected_ms(vm, copy);
             let start_ms = at_ms;
             at_ms += milliseconds(copy);
             let finish_ms = at_ms + milliseconds(round_trip * 2);

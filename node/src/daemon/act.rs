@@ -32,7 +32,7 @@ pub(super) enum Task {
     Look,
     ReadDefinition(MoveId),
     Open { id: MoveId, to: Endpoint, link: String, streams: u16 },
-    Begin { id: MoveId, vm: Box<Vm>, to: Endpoint, rate: u64 },
+    Begin { id: MoveId, vm: Box<Vm>, to: Endpoint, rate: u64, max_downtime_ms: u64 },
     Weight(MoveId, u16),
     GuestPaused(MoveId, bool),
     Escalate(Escalation),
@@ -85,8 +85,8 @@ impl Means {
                     self.tell(Input::Departure(id, DepartureEvent::OpenFailed(reason)));
                 }
             }
-            Task::Begin { id, vm, to, rate } => {
-                let begun = self.begin(id, *vm, &to, rate).await;
+            Task::Begin { id, vm, to, rate, max_downtime_ms } => {
+                let begun = self.begin(id, *vm, &to, rate, max_downtime_ms).await;
                 self.tell(Input::Departure(id, DepartureEvent::Begun(begun)));
             }
             Task::Weight(id, weight) => {
@@ -168,12 +168,19 @@ impl Means {
         self.hypervisor.source_channels(&self.moves_dir, there, self.copy_storage)
     }
 
-    async fn begin(&self, id: MoveId, vm: Vm, to: &Endpoint, rate: u64) -> Result<(), String> {
+    async fn begin(
+        &self,
+        id: MoveId,
+        vm: Vm,
+        to: &Endpoint,
+        rate: u64,
+        max_downtime_ms: u64,
+    ) -> Result<(), String> {
         let direct = self.direct.then(|| to.addresses.first().map(SocketAddr::ip)).flatten();
         let order = MigrationOrder {
             vm: convert::hypervisor_id(id.vm),
             channels: self.channels_out(id.vm),
-            max_downtime_ms: vm.policy.max_downtime_ms,
+            max_downtime_ms,
             auto_converge: vm.policy.auto_converge && vm.state == RunState::Running,
             post_copy: vm.policy.post_copy,
             copy_storage: self.copy_storage && vm.disk > 0,

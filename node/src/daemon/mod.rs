@@ -175,9 +175,10 @@ impl Daemon {
                 };
                 self.actor.submit(id.vm, task);
             }
-            Output::BeginMove { id, vm, to } => {
+            Output::BeginMove { id, vm, to, max_downtime_ms } => {
+                let (vm, to) = (Box::new(vm), self.endpoint(to));
                 let rate = self.granted_rate(id);
-                let task = Task::Begin { id, vm: Box::new(vm), to: self.endpoint(to), rate };
+                let task = Task::Begin { id, vm, to, rate, max_downtime_ms };
                 self.actor.submit(id.vm, task);
             }
             Output::SetWeight { id, weight } => self.actor.submit(id.vm, Task::Weight(id, weight)),

@@ -19,6 +19,7 @@ use crate::{
     ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
     journal::{Decided, DepartureRecord},
     message::{Stage, VmState},
+    pause::Pause,
     time::Instant,
     units::BytesPerSec,
     vm::{Copy, Progress, RunState, Vm},
@@ -136,6 +137,8 @@ pub struct Departure {
     pub(crate) told_waits: bool,
     /// Whether the destination has said, after the commit, that the copy is not there any more.
     pub(crate) lost_there: bool,
+    /// How long its guest will stand still.
+    pub(crate) pause: Pause,
 }
 
 /// Why a move under way is given up.

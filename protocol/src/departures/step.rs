@@ -12,6 +12,7 @@ use crate::{
     journal::{Decided, Key, Value},
     message::Direct,
     output::{Escalation, NoticeKind, Output},
+    pause::Pause,
     planted::Bug,
     time::{Instant, milliseconds},
     units::BytesPerSec,
@@ -128,8 +129,9 @@ impl Departure {
     }
 
     /// Starts the migration: intent first, then action.
-    pub(crate) fn begin(&mut self, now: Instant, start_ms: u64, fx: &mut Effects) {
+    pub(crate) fn begin(&mut self, now: Instant, start_ms: u64, pause: Pause, fx: &mut Effects) {
         self.start_ms = start_ms;
+        self.pause = pause;
         self.began_at = now;
         self.phase = Phase::Beginning { since: now };
         self.persist(fx);
@@ -137,8 +139,9 @@ impl Departure {
             fx.out_after_durable(Output::Forget { id: self.id });
             fx.out_after_durable(Output::Look { vm: self.id.vm });
         } else {
-            let (vm, to) = (self.vm.clone(), self.to);
-            fx.out_after_durable(Output::BeginMove { id: self.id, vm, to });
+            let (id, vm, to) = (self.id, self.vm.clone(), self.to);
+            let max_downtime_ms = self.pause.for_last_pages(vm.policy.max_downtime_ms);
+            fx.out_after_durable(Output::BeginMove { id, vm, to, max_downtime_ms });
         }
         fx.urgent();
     }
@@ -547,7 +550,8 @@ impl Departure {
         let policy = &self.vm.policy;
         let longest = policy.max_downtime_escalated_ms;
         let steps = [
-            (longest > policy.max_downtime_ms).then_some(Escalation::Downtime(longest)),
+            (longest > policy.max_downtime_ms)
+                .then(|| Escalation::Downtime(self.pause.for_last_pages(longest))),
             policy.post_copy.then_some(Escalation::PostCopy),
             policy.stop_and_copy.then_some(Escalation::StopAndCopy),
         ];
@@ -562,7 +566,7 @@ impl Departure {
         self.escalated = u8::try_from(index + 1).unwrap_or(u8::MAX);
         self.escalated_at = now;
         let what = match step {
-            Escalation::Downtime(ms) => format!("a pause of up to {ms} ms is allowed"),
+            Escalation::Downtime(_) => format!("a pause of up to {longest} ms is allowed"),
             Escalation::PostCopy => "it switches to post-copy".into(),
             Escalation::StopAndCopy => "it is paused and the rest copied".into(),
         };
@@ -628,6 +632,7 @@ pub(crate) fn restored(
         may_flow: true,
         told_waits: false,
         lost_there: false,
+        pause: Pause::default(),
     }
 }
 

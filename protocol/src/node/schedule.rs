@@ -16,6 +16,7 @@ use crate::{
     message::{Direct, HeadVm, HeldBack, Stage},
     order::{Contender, common_order},
     output::{NoticeKind, Output},
+    pause::Pause,
     planted::Bug,
     time::{Instant, milliseconds},
     tokens::{HandOn, issuer::Target, slices},
@@ -277,6 +278,7 @@ impl Node {
             may_flow: false,
             told_waits: false,
             lost_there: false,
+            pause: Pause::default(),
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -310,8 +312,10 @@ impl Node {
                 && rate.share(expected) >= contender.vm.floor.permille(900));
         let Some(known) = self.evacuations.get(evacuation).filter(|_| enough) else { return };
         let start_ms = crate::time::milliseconds(known.age(now));
+        let round_trip = self.link_round_trip(now, link);
         if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
-            departure.begin(now, start_ms, fx);
+            let pause = Pause::of(&departure.vm, rate.share(expected), round_trip);
+            departure.begin(now, start_ms, pause, fx);
         }
     }
 

@@ -78,9 +78,9 @@ impl World {
                 }
             }
             Output::OpenMove { .. } | Output::SetGuestPaused { .. } => {}
-            Output::BeginMove { id, vm, to } => {
+            Output::BeginMove { id, vm, to, max_downtime_ms } => {
                 let to = self.index(to);
-                self.begin(host, id, vm, to);
+                self.begin(host, id, vm, to, max_downtime_ms);
             }
             Output::SetWeight { id, weight } => self.set_weight(id, weight),
             Output::Escalate { id, step } => self.escalate(id, step),

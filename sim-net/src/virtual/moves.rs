@@ -115,7 +115,7 @@ pub(crate) struct Demand {
 }
 
 impl World {
-    pub(crate) fn begin(&mut self, from: usize, id: MoveId, vm: Vm, to: usize) {
+    pub(crate) fn begin(&mut self, from: usize, id: MoveId, vm: Vm, to: usize, pause_ms: u64) {
         let source = &self.hosts[from].hypervisor;
         let runs = matches!(source.place(vm.id), Some(Place::Running | Place::Paused));
         let prepared = self.hosts[to].hypervisor.prepared.get(&vm.id) == Some(&id);
@@ -149,7 +149,7 @@ impl World {
             round_began: self.now + setup,
             round_sent: 0.0,
             throttle: 0.0,
-            pause_ms: vm.policy.max_downtime_ms,
+            pause_ms,
             stop_now: false,
             silent_since: None,
             ramp: self.links[link].first_window(),

@@ -279,7 +279,7 @@ impl World {
             Output::ReadDefinition { id } => {
                 self.depart(host, id, DepartureEvent::Definition(Ok("<domain/>".to_owned())));
             }
-            Output::BeginMove { id, vm, to } => {
+            Output::BeginMove { id, vm, to, .. } => {
                 let to = self.hosts.iter().position(|one| one.id == to);
                 let begun = match (self.hosts[host].guests.get_mut(&id.vm), to) {
                     (Some(guest), Some(to)) => {

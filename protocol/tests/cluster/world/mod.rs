@@ -748,7 +748,7 @@ impl World {
                 self.answer(host, 3 * MILLISECOND, Input::Departure(id, event));
             }
             Output::OpenMove { .. } | Output::SetGuestPaused { .. } => {}
-            Output::BeginMove { id, vm, to } => {
+            Output::BeginMove { id, vm, to, .. } => {
                 let to = self.index(to);
                 self.begin(host, id, vm, to);
             }

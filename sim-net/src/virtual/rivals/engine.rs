@@ -233,7 +233,8 @@ impl World {
         let id = MoveId { vm, source, incarnation: Incarnation(1), attempt: engine.attempts };
         let guest = self.hosts[from].hypervisor.guests[&vm].vm.clone();
         self.hosts[to].hypervisor.prepared.insert(vm, id);
-        self.begin(from, id, guest, to);
+        let pause_ms = guest.policy.max_downtime_ms;
+        self.begin(from, id, guest, to, pause_ms);
         engine.begun.push(Begun { vm, from, to });
     }
 

@@ -1,0 +1,106 @@
+//! How long a guest stands still: its last pages, and then the handover.
+//!
+//! A hypervisor stops a guest as soon as what is left fits the pause that it was allowed, at the rate that it
+//! measured; so the last pages take about all of it, of a guest that rewrites nothing, too. The handover
+//! comes on top: what is on its way has to arrive and to be confirmed, then come the commit and the resuming.
+//! For a policy to be kept, the hypervisor may use only what the handover leaves of it.
+
+use core::time::Duration;
+
+use crate::{
+    time::milliseconds,
+    units::BytesPerSec,
+    vm::{RunState, Vm},
+};
+
+/// Round trips of the handover.
+const ROUND_TRIPS: u32 = 2;
+/// What it takes within the hosts: what waits in the carriers, two daemons, and the resuming.
+const LOCAL: Duration = Duration::from_millis(80);
+/// What a guest may rewrite for the handover to be taken out of its pause, thousandths of the rate at which
+/// it moves: one that rewrites more would take many passes more for it, and stands still for longer instead.
+const CONVERGES_EASILY_PERMILLE: u64 = 500;
+/// Part of a pause that is always left for the last pages: one in so many.
+const LEAST_PART: u64 = 3;
+
+/// A guest's pause in its two parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Pause {
+    handover_ms: u64,
+    /// Whether the handover is taken out of what the policy allows.
+    within: bool,
+}
+
+impl Pause {
+    /// Of a VM that moves at `rate` over a link with this round trip.
+    pub(crate) fn of(vm: &Vm, rate: BytesPerSec, round_trip: Duration) -> Self {
+        Self {
+            handover_ms: milliseconds(round_trip * ROUND_TRIPS + LOCAL),
+            within: BytesPerSec(vm.dirty_rate) <= rate.permille(CONVERGES_EASILY_PERMILLE),
+        }
+    }
+
+    /// What the hypervisor may use for the last pages, of the longest pause that is allowed, both in
+    /// milliseconds.
+    pub(crate) fn for_last_pages(self, longest_ms: u64) -> u64 {
+        let taken = if self.within { self.handover_ms } else { 0 };
+        longest_ms.saturating_sub(taken).max(longest_ms / LEAST_PART).max(1)
+    }
+
+    /// How long a VM will stand still, in milliseconds, if all of it takes `copying` at its rate.
+    pub(crate) fn expected_ms(self, vm: &Vm, copying: Duration) -> u64 {
+        if vm.state != RunState::Running {
+            return 0;
+        }
+        let pages = self.for_last_pages(vm.policy.max_downtime_ms).min(milliseconds(copying));
+        pages.saturating_add(self.handover_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::VmId, vm::Policy};
+
+    fn guest(dirty_rate: u64) -> Vm {
+        Vm {
+            id: VmId([1; 16]),
+            name: "web".into(),
+            state: RunState::Running,
+            memory: 1 << 30,
+            processors: 1,
+            disk: 0,
+            dirty_rate,
+            working_set: 0,
+            policy: Policy { max_downtime_ms: 300, ..Policy::default() },
+            obstacles: alloc::vec::Vec::new(),
+        }
+    }
+
+    #[test]
+    fn pages_and_handover_together_are_what_the_policy_allows() {
+        let (rate, vm) = (BytesPerSec(50_000_000), guest(1_000_000));
+        let pause = Pause::of(&vm, rate, Duration::from_millis(40));
+        assert_eq!(pause.for_last_pages(300), 140);
+        assert_eq!(pause.expected_ms(&vm, Duration::from_secs(20)), 300);
+        assert_eq!(pause.expected_ms(&vm, Duration::from_millis(30)), 190, "it is that small");
+        let far = Pause::of(&vm, rate, Duration::from_millis(400));
+        assert_eq!(far.for_last_pages(300), 100, "never nothing");
+        assert_eq!(far.expected_ms(&vm, Duration::from_secs(20)), 980);
+    }
+
+    #[test]
+    fn a_guest_that_hardly_converges_stands_still_for_longer() {
+        let vm = guest(40_000_000);
+        let pause = Pause::of(&vm, BytesPerSec(50_000_000), Duration::from_millis(40));
+        assert_eq!(pause.for_last_pages(300), 300);
+        assert_eq!(pause.expected_ms(&vm, Duration::from_secs(20)), 460);
+    }
+
+    #[test]
+    fn what_does_not_run_does_not_stand_still() {
+        let vm = Vm { state: RunState::ShutOff, ..guest(0) };
+        let pause = Pause::of(&vm, BytesPerSec(1), Duration::ZERO);
+        assert_eq!(pause.expected_ms(&vm, Duration::from_secs(1)), 0);
+    }
+}
