@@ -17,7 +17,7 @@ use core::time::Duration;
 use crate::{
     config::Config,
     effects::Effects,
-    ids::{EvacuationId, MoveId, NodeId, VmId},
+    ids::{EvacuationId, MoveId, VmId},
     input::ArrivalEvent,
     journal::{ArrivalRecord, Key, Value},
     message::Direct,
@@ -85,8 +85,9 @@ pub struct Arrival {
     confirmed: bool,
     /// Whether the source keeps the commit back: a person has declared this host dead.
     pub(crate) withheld: bool,
+    told_withheld: bool,
     /// When this life of the daemon began with it.
-    since: Instant,
+    pub(crate) since: Instant,
     definition: Option<String>,
     renewed_at: Instant,
     asked_at: Instant,
@@ -256,6 +257,7 @@ impl Arrival {
             restored: false,
             confirmed: false,
             withheld: false,
+            told_withheld: false,
             since: now,
             definition,
             renewed_at: now,
@@ -395,15 +397,19 @@ impl Arrival {
             self.persist(fx);
         }
         fx.out(Output::Look { vm: self.id.vm });
-        self.tell(
-            fx,
-            NoticeKind::Unknown,
-            format!(
-                "{} is complete here and stays paused: this host was declared dead, and it may have \
-                 been started elsewhere. If it was, end the copy here by hand; if not, resume it by hand",
+    }
+
+    /// Says once that only a person can resume it.
+    fn tell_withheld(&mut self, fx: &mut Effects) {
+        if !core::mem::replace(&mut self.told_withheld, true) {
+            let text = format!(
+                "{} is complete here and stays paused: its source takes back that it gave it away. This \
+                 host was declared dead, or the VM started elsewhere. If it runs, end the copy here by \
+                 hand; if not, resume it by hand",
                 self.vm.name
-            ),
-        );
+            );
+            self.tell(fx, NoticeKind::Unknown, text);
+        }
     }
 
     /// Runs it, or leaves it at rest if it is not to run.
@@ -503,6 +509,7 @@ impl Arrival {
                 fx.erase(&self.key());
                 return true;
             }
+            (Phase::Complete { .. }, Copy::Paused) if self.withheld => self.tell_withheld(fx),
             // It was ended by hand, or its hypervisor lost it.
             (Phase::Complete { .. }, Copy::Absent) if !self.committed && !self.offline() => {
                 fx.send(id.source, Direct::DestinationHas { id, copy });
@@ -587,8 +594,8 @@ impl Arrival {
     }
 
     /// The operator gave his word that the source is dead.
-    pub(crate) fn source_declared_dead(&mut self, now: Instant, source: NodeId, fx: &mut Effects) {
-        if self.id.source == source && matches!(self.phase, Phase::Complete { .. }) {
+    pub(crate) fn source_declared_dead(&mut self, now: Instant, fx: &mut Effects) {
+        if matches!(self.phase, Phase::Complete { .. }) {
             self.withheld = false;
             self.source_gone(now, 0, fx);
         }
@@ -633,15 +640,18 @@ impl Arrivals {
         }
     }
 
-    /// What has settled is no arrival any more.
-    pub(crate) fn put_away(&mut self, now: Instant, fx: &mut Effects) {
+    /// What has settled is no arrival any more. Returns the moves of that.
+    pub(crate) fn put_away(&mut self, now: Instant, fx: &mut Effects) -> alloc::vec::Vec<MoveId> {
         let over = |arrival: &Arrival| arrival.phase == Phase::Settled;
         let vms: alloc::vec::Vec<VmId> =
             self.all.values().filter(|one| over(one)).map(|one| one.id.vm).collect();
+        let mut away = alloc::vec::Vec::new();
         for vm in vms {
             let Some(one) = self.all.remove(&vm) else { continue };
             let settled = Settled::new(now, one.id, one.evacuation, one.vm, one.downtime_ms);
+            away.push(settled.id);
             self.settled.insert(settled, fx);
         }
+        away
     }
 }

@@ -72,6 +72,8 @@ pub struct DepartureRecord {
     pub start_ms: u64,
     /// Attempts so far, this one included.
     pub attempts: u32,
+    /// Third hosts that say that they run the VM.
+    pub claimed_by: Vec<NodeId>,
 }
 
 /// A move whose destination a person has declared dead, so that its commit is kept back.

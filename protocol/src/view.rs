@@ -383,7 +383,7 @@ impl Node {
         !self.is_large()
             && self.knows(node.id, evacuation)
             && node.host.is_some_and(|host| host.hypervisor_up)
-            && (node.queue.vms, node.queue.stuck) == (0, 0)
+            && (node.queue.vms, node.queue.stuck, node.queue.unknown) == (0, 0, 0)
     }
 
     /// VMs of an evacuation of which it is not certain where they are: at the hosts that it empties,

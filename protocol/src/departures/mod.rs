@@ -139,6 +139,10 @@ pub struct Departure {
     pub(crate) lost_there: bool,
     /// How long its guest will stand still.
     pub(crate) pause: Pause,
+    /// Third hosts that say that they run the VM.
+    pub(crate) claimed_by: alloc::vec::Vec<NodeId>,
+    /// How often in a row the hypervisor has listed it as running since it is gone.
+    pub(crate) listed_again: u8,
 }
 
 /// Why a move under way is given up.
@@ -190,6 +194,11 @@ impl Departure {
             Phase::Gone { .. } => VmState::Committing,
             Phase::Kept { .. } => VmState::Failed,
         }
+    }
+
+    /// Whether nothing of the VM could run here any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Gone { .. })
     }
 
     /// Whether the migration was handed to the hypervisor.
@@ -277,6 +286,7 @@ impl Departure {
             decided: self.decided,
             start_ms: self.start_ms,
             attempts: self.attempts,
+            claimed_by: self.claimed_by.clone(),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Departure {
         Key::Departure(self.id)
     }
 
-    fn persist(&self, fx: &mut Effects) {
+    pub(crate) fn persist(&self, fx: &mut Effects) {
         fx.persist(&self.key(), &Value::Departure(self.record()));
     }
 
@@ -348,13 +348,20 @@ impl Departure {
     }
 
     /// The destination has said what it really has.
-    pub(crate) fn destination_has(&mut self, now: Instant, copy: Copy, fx: &mut Effects) {
+    /// `runs`: a third host says that it runs it.
+    pub(crate) fn destination_has(
+        &mut self,
+        now: Instant,
+        copy: Copy,
+        runs: bool,
+        fx: &mut Effects,
+    ) {
         if let Phase::Deciding { there, looked_at, .. } = &mut self.phase {
             *there = Some(copy);
             *looked_at = now;
             fx.out(Output::Look { vm: self.id.vm });
         } else if matches!(self.phase, Phase::Gone { .. }) && copy == Copy::Absent {
-            if core::mem::replace(&mut self.lost_there, true) {
+            if core::mem::replace(&mut self.lost_there, true) || runs {
                 return;
             }
             self.tell(
@@ -633,6 +640,8 @@ pub(crate) fn restored(
         told_waits: false,
         lost_there: false,
         pause: Pause::default(),
+        claimed_by: record.claimed_by,
+        listed_again: 0,
     }
 }
 
@@ -668,6 +677,7 @@ mod tests {
             decided: Decided::Open,
             start_ms: 0,
             attempts: 1,
+            claimed_by: alloc::vec::Vec::new(),
         };
         restored(Instant(0), id, record, &mut Effects::default())
     }

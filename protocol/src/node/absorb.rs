@@ -3,7 +3,9 @@
 use alloc::{format, sync::Arc};
 use core::time::Duration;
 
-use super::{KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, news::is_news};
+use super::{
+    KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, news::is_news, stranded::Stranding,
+};
 use crate::{
     arrivals::{Arrival, Room},
     command::Command,
@@ -27,6 +29,8 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Longest pause before a failed move is tried again: with nothing else to move, the link is idle for as
 /// long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How often in a row the hypervisor must list a VM as running that is gone: one list may be older than that.
+const LISTED_AGAIN: u8 = 2;
 /// Most VMs that one part of an inventory may hold.
 pub(super) const INVENTORY_PART: usize = 100;
 
@@ -81,6 +85,7 @@ impl Node {
         self.hypervisor_down = None;
         self.inventories_changed = true;
         self.vms.clear();
+        let mut again_here = alloc::vec::Vec::new();
         for mut vm in vms {
             if vm.state != RunState::ShutOff {
                 self.nothing_remains(vm.id, fx);
@@ -88,11 +93,19 @@ impl Node {
                 // Remains of a VM that runs elsewhere are not a VM of this host.
                 continue;
             }
-            if let Some(departure) = self.departures.get(vm.id) {
+            if let Some(departure) = self.departures.get_mut(vm.id) {
+                let again = departure.is_gone() && vm.state == RunState::Running;
+                departure.listed_again = if again { departure.listed_again + 1 } else { 0 };
+                if departure.listed_again >= LISTED_AGAIN {
+                    again_here.push(vm.id);
+                }
                 // A guest that is paused for its switchover is still one that runs.
                 vm.state = departure.vm.state;
             }
             self.vms.insert(vm.id, vm);
+        }
+        for vm in again_here {
+            self.strand(vm, Stranding::StartedHere, fx);
         }
         let (vms, setbacks) = (&self.vms, &mut self.setbacks);
         setbacks.retain(|vm, _| vms.contains_key(vm));
@@ -239,11 +252,14 @@ impl Node {
         if newer > (known.incarnation, known.version) {
             let (complete, running) =
                 (core::mem::take(&mut known.complete), core::mem::take(&mut known.running));
+            let (live, told_at) = (core::mem::take(&mut known.live), known.told_at);
             *known = KnownInventory {
                 incarnation: inventory.incarnation,
                 version: inventory.version,
                 complete,
                 running,
+                live,
+                told_at,
                 ..KnownInventory::default()
             };
         }
@@ -251,6 +267,7 @@ impl Node {
         if known.parts.len() == usize::from(inventory.parts) {
             known.complete = known.parts.values().flatten().cloned().collect();
             known.running = elsewhere::running(&known.complete);
+            known.live = elsewhere::live(&known.complete);
             known.told_at = now;
             self.inventories_changed = true;
         }
@@ -451,6 +468,7 @@ impl Node {
         if self.said_of_stranded(now, from, id, &direct, fx) {
             return;
         }
+        let claimed = self.third_running(id.vm, from).is_some();
         let Some(departure) = self.departures.by_id(id).filter(|departure| departure.to == from)
         else {
             if let Direct::Settled { .. } = direct {
@@ -472,7 +490,7 @@ impl Node {
             }
             Direct::Settled { downtime_ms, .. } => departure.settled(downtime_ms, fx),
             Direct::DestinationHas { copy, .. } => {
-                departure.destination_has(now, copy, fx);
+                departure.destination_has(now, copy, claimed, fx);
                 Ended::No
             }
             Direct::Discarded { .. } => {

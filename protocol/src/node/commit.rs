@@ -7,7 +7,7 @@
 //! - *the commit vouches for itself*: it names the newest heartbeat of the destination that the source
 //!   had heard, and counts only while the source cannot have taken the destination for dead since. So a
 //!   commit that was on its way when a person declared the destination dead at the source is void;
-//! - a VM that another living host says to run is neither given away nor resumed.
+//! - a VM that a third host claims ([`super::claims`]) is neither given away nor resumed.
 
 use alloc::{format, string::String};
 
@@ -15,7 +15,6 @@ use super::Node;
 use crate::{
     arrivals::Arrival,
     effects::Effects,
-    ids::{NodeId, VmId},
     message::{Direct, Echo},
     time::Instant,
 };
@@ -25,17 +24,12 @@ impl Node {
     pub(super) fn say_commits(&mut self, now: Instant, fx: &mut Effects) {
         for commit in core::mem::take(&mut fx.commits) {
             let Some(heard) = self.membership.echo_for(now, commit.to) else { continue };
-            if self.third_running(now, commit.id.vm, commit.to).is_some() {
+            if self.third_running(commit.id.vm, commit.to).is_some() {
                 continue;
             }
             let (id, paused_ms, resumes) = (commit.id, commit.paused_ms, commit.resumes);
             fx.send(commit.to, Direct::SourceGone { id, paused_ms, resumes, heard });
         }
-    }
-
-    /// A host other than this one and `end` that says to run a VM which moves between these two.
-    pub(super) fn third_running(&self, now: Instant, vm: VmId, end: NodeId) -> Option<NodeId> {
-        self.others_running(now, vm).find(|node| *node != end)
     }
 
     /// Whether nobody can have taken this node for dead since a commit was said that names the
@@ -63,7 +57,7 @@ impl Node {
     /// Why a complete copy that was given to this host is not resumed, if so.
     pub(super) fn why_not_resumed(&self, now: Instant, arrival: &Arrival) -> Option<String> {
         let source = arrival.id.source;
-        if let Some(node) = self.third_running(now, arrival.id.vm, source) {
+        if let Some(node) = self.third_running(arrival.id.vm, source) {
             let node = self.directory.name(node);
             return Some(format!("{node} says that it runs it: end one of the two by hand"));
         }

@@ -10,13 +10,18 @@
 //!
 //! In a cluster so large that inventories are not told to all this sees nothing.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 use core::time::Duration;
 
 use super::Node;
 use crate::{
     effects::Effects,
-    ids::{NodeId, VmId},
+    ids::{MoveId, NodeId, VmId},
     message::{InventoryVm, VmState},
     output::{Notice, NoticeKind, Output},
     time::Instant,
@@ -56,7 +61,21 @@ pub(super) fn running(vms: &[InventoryVm]) -> BTreeMap<VmId, String> {
     vms.iter().filter(runs).map(|one| (one.vm.id, one.vm.name.clone())).collect()
 }
 
+/// The VMs of an inventory of which there is more than a definition.
+pub(super) fn live(vms: &[InventoryVm]) -> BTreeSet<VmId> {
+    let live = |one: &&InventoryVm| one.vm.state != RunState::ShutOff;
+    vms.iter().filter(live).map(|one| one.vm.id).collect()
+}
+
 impl Node {
+    /// A VM has arrived: what its source said of it before is out of date.
+    pub(super) fn left_its_source(&mut self, id: MoveId) {
+        if let Some(known) = self.inventories.get_mut(&id.source) {
+            known.running.remove(&id.vm);
+            self.inventories_changed = true;
+        }
+    }
+
     /// Other hosts that are heard and say that they run a VM.
     pub(super) fn others_running(
         &self,
@@ -120,6 +139,9 @@ impl Node {
     pub(super) fn compare_inventories(&mut self, now: Instant, fx: &mut Effects) {
         if core::mem::take(&mut self.inventories_changed) {
             self.doubles = self.find_doubles(now);
+            self.note_claims(now, fx);
+        } else if !self.claims.is_empty() {
+            self.end_claims(now, fx);
         }
         let untold = self.sure_doubles(now).filter(|(_, double)| !double.told);
         for vm in untold.map(|(vm, _)| vm).collect::<Vec<_>>() {
@@ -140,9 +162,13 @@ impl Node {
     /// VMs that several living hosts say to run, and VMs of this host that another one says to run.
     fn find_doubles(&self, now: Instant) -> BTreeMap<VmId, Double> {
         let mut hosts: BTreeMap<VmId, (&str, Vec<NodeId>)> = BTreeMap::new();
-        let up = |node: &NodeId| self.membership.is_up(now, *node);
-        for (node, known) in self.inventories.iter().filter(|(node, _)| up(node)) {
-            for (vm, name) in &known.running {
+        // What was two while both were heard stays two while one of them is silent.
+        let was_one = |vm: &VmId, node: &NodeId| {
+            self.doubles.get(vm).is_some_and(|double| double.hosts.contains(node))
+        };
+        for (node, known) in &self.inventories {
+            let up = self.membership.is_up(now, *node);
+            for (vm, name) in known.running.iter().filter(|(vm, _)| up || was_one(vm, node)) {
                 hosts.entry(*vm).or_insert((name, Vec::new())).1.push(*node);
             }
         }

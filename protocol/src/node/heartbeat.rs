@@ -237,7 +237,7 @@ impl Node {
                 return false;
             }
         }
-        for (vm, reason) in self.stranded_listed() {
+        for (vm, reason) in self.stranded_listed(now) {
             let (state, reasons) = (VmState::Unknown, alloc::vec![reason]);
             if !take(Listed { vm, state, remaining: 0, reasons }) {
                 return false;

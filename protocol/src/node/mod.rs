@@ -8,6 +8,7 @@
 mod absorb;
 mod addressed;
 mod advice;
+mod claims;
 mod commit;
 mod confirms;
 mod elsewhere;
@@ -29,6 +30,7 @@ use core::time::Duration;
 
 use self::{
     advice::{Advised, Turns},
+    claims::Claims,
     elsewhere::Double,
     samples::Samples,
     stranded::AllStranded,
@@ -73,6 +75,8 @@ pub struct KnownInventory {
     pub(crate) told_at: Instant,
     /// Those of them that run there for certain, by name.
     pub(crate) running: BTreeMap<VmId, String>,
+    /// Those of which it has more than a definition.
+    pub(crate) live: BTreeSet<VmId>,
 }
 
 /// How often a VM's move has failed, and when to try again.
@@ -119,6 +123,7 @@ pub struct Node {
     /// Whether anyone has said anything new of what it runs, or has fallen silent or come back.
     inventories_changed: bool,
     doubles: BTreeMap<VmId, Double>,
+    claims: BTreeMap<VmId, Claims>,
     pub(crate) stranded: AllStranded,
     pub(crate) liveness: BTreeMap<NodeId, Liveness>,
     /// The nodes that may issue each link's tokens, by id; in a large cluster only of links that
@@ -212,6 +217,7 @@ impl Node {
             inventories: BTreeMap::new(),
             inventories_changed: false,
             doubles: BTreeMap::new(),
+            claims: BTreeMap::new(),
             stranded: AllStranded::default(),
             liveness: BTreeMap::new(),
             candidates: BTreeMap::new(),
@@ -286,6 +292,10 @@ impl Node {
                     if self.config.planted(Bug::JournalOrderMatters)
                         && self.arrivals.all().next().is_some() => {}
                 (Key::Departure(id), Value::Departure(record)) => {
+                    if !record.claimed_by.is_empty() {
+                        let claims = record.claimed_by.iter().map(|node| (*node, None));
+                        self.claims.insert(id.vm, claims.collect());
+                    }
                     self.departures.insert(step::restored(now, id, record, &mut fx));
                 }
                 (Key::Arrival(id), Value::Arrival(record)) => {
@@ -320,7 +330,9 @@ impl Node {
         self.watch_members(now, fx);
         self.compare_inventories(now, fx);
         self.resume_ready(now, fx);
-        self.arrivals.put_away(now, fx);
+        for id in self.arrivals.put_away(now, fx) {
+            self.left_its_source(id);
+        }
         self.tick_moves(now, fx);
         self.tick_stranded(now, fx);
         self.clear_remains(now, fx);

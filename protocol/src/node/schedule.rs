@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, format, vec::Vec};
 use core::time::Duration;
 
-use super::Node;
+use super::{Node, stranded::Stranding};
 use crate::{
     allocation::{Share, allocate, under_way},
     capacity::{Outlook, SenderReport},
@@ -279,6 +279,8 @@ impl Node {
             told_waits: false,
             lost_there: false,
             pause: Pause::default(),
+            claimed_by: Vec::new(),
+            listed_again: 0,
         };
         if offline {
             fx.out(Output::ReadDefinition { id });
@@ -346,15 +348,16 @@ impl Node {
             let round_trip = self.membership.peer(to).and_then(|peer| peer.round_trip);
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
-            let third = self.third_running(now, vm, to);
-            let wanted_by = self.mover_to(to).filter(|_| third.is_none());
+            let third = self.third_running(vm, to);
+            let wanted_by =
+                self.mover_to(to).filter(|_| third.is_none() && !self.doubles.contains_key(&vm));
             let id = departure.id;
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
             self.tell_waits(now, vm, fx);
             let Some(departure) = self.departures.get_mut(vm) else { continue };
             if departure.lost_there && third.is_some() {
-                self.strand(vm, false, fx);
+                self.strand(vm, Stranding::LostThere, fx);
                 continue;
             }
             if departure.hold(now, alive) {

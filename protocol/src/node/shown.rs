@@ -57,7 +57,7 @@ impl Node {
         let silent = !self.membership.is_up(now, departure.to);
         if self.waits_for_destination(now, departure) {
             let me = self.directory.name(self.me);
-            let third = self.third_running(now, departure.id.vm, departure.to);
+            let third = self.third_running(departure.id.vm, departure.to);
             return alloc::vec![match third.map(|node| self.directory.name(node)) {
                 Some(third) => format!(
                     "{third} says that it runs it, so {to} is not told to run what it has of it: end \
@@ -122,8 +122,9 @@ impl Node {
         }
         if arrival.withheld {
             return alloc::vec![format!(
-                "it is complete here and paused: at {source} this host was declared dead, so it may have \
-                 been started elsewhere. If it was, end the copy here by hand; if not, resume it by hand"
+                "it is complete here and paused: {source} takes back that it gave it away, since this \
+                 host was declared dead, or the VM started elsewhere. If it runs, end the copy here by \
+                 hand; if not, resume it by hand"
             )];
         }
         if arrival.committed {

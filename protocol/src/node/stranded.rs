@@ -21,11 +21,22 @@ use crate::{
     message::Direct,
     output::{NoticeKind, Output},
     time::Instant,
-    vm::{Copy, Vm},
+    vm::{Copy, RunState, Vm},
 };
 
 /// Time between two words to a host that was declared dead and is heard again.
 const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Why a commit is kept back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stranding {
+    /// A person has declared the destination dead.
+    DeclaredDead,
+    /// The destination has lost the copy, and the VM runs on a third host.
+    LostThere,
+    /// The VM was started on this very host.
+    StartedHere,
+}
 
 /// One of them.
 #[derive(Debug, Clone, Hash)]
@@ -80,6 +91,11 @@ impl Node {
         node: NodeId,
         whole_site: bool,
     ) -> Option<String> {
+        if let Some(reason) = self.unwritable() {
+            return Some(format!(
+                "{reason}, and the word must outlast a restart: free space first"
+            ));
+        }
         let name = self.directory.name(node);
         let silence = now.since(self.silent_since(node));
         if self.membership.is_up(now, node) {
@@ -104,9 +120,19 @@ impl Node {
 
     /// A person has said that a node is dead.
     pub(super) fn declared_dead(&mut self, now: Instant, node: NodeId, fx: &mut Effects) {
+        self.void_claims(node, fx);
         for vm in self.arrivals.vms() {
-            if let Some(arrival) = self.arrivals.get_mut(vm) {
-                arrival.source_declared_dead(now, node, fx);
+            let claimed = self.third_running(vm, node).map(|node| self.directory.name(node));
+            let Some(arrival) = self.arrivals.get_mut(vm).filter(|one| one.id.source == node)
+            else {
+                continue;
+            };
+            match claimed {
+                None => arrival.source_declared_dead(now, fx),
+                Some(third) => fx.notice(
+                    NoticeKind::Rejected,
+                    format!("{} is not resumed: {third} says that it runs it", arrival.vm.name),
+                ),
             }
         }
         for vm in self.departures.vms() {
@@ -114,29 +140,42 @@ impl Node {
                 continue;
             };
             match departure.phase {
-                Phase::Gone { .. } => self.strand(vm, true, fx),
+                Phase::Gone { .. } => self.strand(vm, Stranding::DeclaredDead, fx),
                 // What it has of the VM will never run: its own copy goes on, and is kept for good.
-                Phase::Deciding { .. } => departure.destination_has(now, Copy::Absent, fx),
+                Phase::Deciding { .. } => departure.destination_has(now, Copy::Absent, false, fx),
                 _ => {}
             }
         }
     }
 
-    /// Keeps the commit of a VM back for good. `declared_dead`: because of a person's word.
-    pub(super) fn strand(&mut self, vm: VmId, declared_dead: bool, fx: &mut Effects) {
+    /// Keeps the commit of a VM back for good.
+    pub(super) fn strand(&mut self, vm: VmId, why: Stranding, fx: &mut Effects) {
         let Some(departure) = self.departures.remove(vm) else { return };
         let (id, record) = (departure.id, departure.record());
         fx.erase(&Key::Departure(id));
         let one = Stranded { departure: record, gone_there: false, found: false };
         self.keep_stranded(id, one, fx);
         fx.out(Output::CloseMove { id });
-        if declared_dead {
-            let (name, to) = (&departure.vm.name, self.directory.name(departure.to));
-            let text = format!(
-                "{name} is not given to {to} any more, which was declared dead: it can be started cold \
-                 from its disk on another host"
-            );
-            fx.vm_notice(NoticeKind::Unknown, vm, departure.evacuation, text);
+        let (name, to) = (&departure.vm.name, self.directory.name(departure.to));
+        let said = match why {
+            Stranding::LostThere => None,
+            Stranding::DeclaredDead => Some((
+                NoticeKind::Unknown,
+                format!(
+                    "{name} is not given to {to} any more, which was declared dead: it can be started \
+                     cold from its disk on another host"
+                ),
+            )),
+            Stranding::StartedHere => Some((
+                NoticeKind::Alarm,
+                format!(
+                    "{name} was started here although it had left for {to}: a complete copy that waits \
+                     there is not resumed any more. End it by hand"
+                ),
+            )),
+        };
+        if let Some((kind, text)) = said {
+            fx.vm_notice(kind, vm, departure.evacuation, text);
         }
         fx.urgent();
     }
@@ -205,7 +244,8 @@ impl Node {
         let ids: Vec<MoveId> = self.stranded.all.keys().copied().collect();
         for id in ids {
             let at = self.others_running(now, id.vm).next();
-            let at = at.or_else(|| self.rests_running(id.vm).then_some(self.me));
+            let here = self.vms.get(&id.vm).is_some_and(|vm| vm.state == RunState::Running);
+            let at = at.or_else(|| here.then_some(self.me));
             let Some(one) = self.stranded.all.get_mut(&id) else { continue };
             if let (false, Some(at)) = (one.found, at) {
                 one.found = true;
@@ -225,13 +265,18 @@ impl Node {
     }
 
     /// Stranded VMs that nobody says to run, as this host's inventory lists them.
-    pub(super) fn stranded_listed(&self) -> impl Iterator<Item = (&Vm, String)> {
+    pub(super) fn stranded_listed(&self, now: Instant) -> impl Iterator<Item = (&Vm, String)> {
         let open = self.stranded.all.values().filter(|one| !one.found);
-        open.map(|one| {
+        open.map(move |one| {
             let to = self.directory.name(one.departure.to);
             let reason = match one.gone_there {
                 true => format!(
                     "it left this host for {to}, which has nothing of it: start it cold from its disk"
+                ),
+                false if self.membership.is_up(now, one.departure.to) => format!(
+                    "it left this host for {to}, which was declared dead and is back: a copy that waits \
+                     there is not resumed by itself. Resume it there by hand, or end it there and start \
+                     it cold from its disk"
                 ),
                 false => format!(
                     "it left this host for {to}, which was declared dead and will not run it: start it \

@@ -115,6 +115,88 @@ fn a_copy_is_not_resumed_while_a_living_host_runs_the_vm() {
     assert!(world.settled() && seen(&world, 1).done, "{}", world.describe());
 }
 
+fn still_waits(world: &World, at: usize) {
+    let place = world.hosts[at].hypervisor.place(world.vms[0]);
+    assert_eq!(place, Some(Place::Arrived), "{}", world.describe());
+}
+
+/// What a third host said holds while its daemon is away, and while all are.
+#[test]
+fn a_daemon_that_restarts_does_not_let_go_of_a_copy_that_is_held() {
+    for all in [false, true] {
+        let (mut world, to) = given_to_a_silent_host();
+        let other = 5 - to;
+        start_cold(&mut world, other);
+        world.start(to);
+        world.run(Duration::from_secs(10));
+        let hosts = if all { vec![0, 1, to, other] } else { vec![other] };
+        hosts.iter().for_each(|host| world.crash(*host));
+        world.run(Duration::from_secs(if all { 1 } else { 20 }));
+        still_waits(&world, to);
+        if !all {
+            assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+        }
+        hosts.iter().for_each(|host| world.start(*host));
+        world.run(Duration::from_secs(30));
+        still_waits(&world, to);
+        assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+        end(&mut world, to);
+        world.run(Duration::from_secs(10));
+        assert!(world.settled() && seen(&world, 1).done, "{}", world.describe());
+    }
+}
+
+#[test]
+fn the_word_is_not_taken_for_a_copy_of_what_a_third_host_runs() {
+    let (mut world, to) = given_to_a_silent_host();
+    let other = 5 - to;
+    start_cold(&mut world, other);
+    world.start(to);
+    world.run(Duration::from_secs(10));
+    world.kill_host(0);
+    world.run(Duration::from_secs(6));
+    assert!(!declare_dead(&mut world, to, 0, false));
+    world.crash(other);
+    world.run(Duration::from_secs(20));
+    still_waits(&world, to);
+}
+
+/// It is itself moved on, into the safe site: at its switchover it is as certain as before.
+#[test]
+fn a_vm_that_moves_on_still_holds_its_older_copy() {
+    let (mut world, to) = given_to_a_silent_host();
+    start_cold(&mut world, 1);
+    world.start(to);
+    world.run(Duration::from_secs(60));
+    still_waits(&world, to);
+    let other = 5 - to;
+    let vm = world.vms[0];
+    assert_eq!(world.hosts[other].hypervisor.place(vm), Some(Place::Running));
+}
+
+#[test]
+fn a_vm_that_is_started_on_its_source_is_not_given_away_any_more() {
+    let (mut world, to) = given_to_a_silent_host();
+    start_cold(&mut world, 0);
+    world.start(to);
+    world.run(Duration::from_secs(40));
+    still_waits(&world, to);
+    let alarms = world.notices(NoticeKind::Alarm);
+    assert!(alarms.iter().any(|one| one.text.contains("was started here")), "{alarms:?}");
+}
+
+#[test]
+fn a_vm_that_runs_nowhere_is_not_forgotten_with_its_source() {
+    let (mut world, to) = given_to_a_silent_host();
+    assert!(declare_dead(&mut world, 0, to, false));
+    world.run(Duration::from_secs(5));
+    world.kill_host(0);
+    world.run(Duration::from_secs(10));
+    for host in [1, 5 - to] {
+        assert!(!seen(&world, host).done, "{host}: {:?}", seen(&world, host));
+    }
+}
+
 /// The whole link is cut with the copy complete at its destination; the guest runs on at its source.
 fn cut_in_the_switchover() -> (World, usize) {
     let mut world = under_way();
@@ -167,8 +249,13 @@ fn two_copies_after_a_wrong_word_are_an_alarm_and_do_not_move() {
         let alarms = said.iter().filter(|one| one.kind == NoticeKind::Alarm);
         assert_eq!(alarms.filter(|one| one.text.contains("runs twice")).count(), 1, "{host}");
     }
+    world.crash(to);
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.places(vm), [(0, Place::Running), (to, Place::Running)], "it went on");
+    assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+    world.start(to);
     world.hosts[0].hypervisor.guests.remove(&vm);
-    world.run(Duration::from_secs(10));
+    world.run(Duration::from_secs(12));
     assert!(seen(&world, 1).done, "{:?}", seen(&world, 1));
 }
 
