@@ -161,11 +161,13 @@ fn most(
         BytesPerSec(0) => LINK_TOKENS,
         most => tokens_for(capacity, most).saturating_sub(used),
     };
-    let by_streams = used(|share, contender| share.vm == contender.vm.vm);
+    let by_itself = used(|share, contender| share.vm == contender.vm.vm);
     let by_source = used(|share, contender| share.source == contender.source);
     let by_destination = used(|share, contender| share.to.is_some() && share.to == contender.vm.to);
-    let by_interfaces = by_source.max(by_destination);
-    left(contender.vm.reach, by_streams).min(left(contender.vm.most, by_interfaces))
+    let alone = left(contender.vm.reach, by_itself).min(left(contender.vm.most, by_itself));
+    let beside_others =
+        left(contender.source_nic, by_source).min(left(contender.destination_nic, by_destination));
+    alone.min(beside_others)
 }
 
 fn tokens_for(capacity: BytesPerSec, rate: BytesPerSec) -> u16 {
@@ -206,6 +208,8 @@ mod tests {
                 setup_ms: 200,
             },
             source_bytes: bytes,
+            source_nic: BytesPerSec(0),
+            destination_nic: BytesPerSec(0),
             time_left: None,
         }
     }
@@ -246,7 +250,8 @@ mod tests {
         let through_an_interface = |number, stage, bytes| {
             let mut one = contender(number, stage, bytes, 0);
             one.source = NodeId(1);
-            one.vm.most = BytesPerSec(CAPACITY.0 / 4);
+            one.source_nic = BytesPerSec(CAPACITY.0 / 4);
+            one.vm.most = one.source_nic;
             one
         };
         let order = [
@@ -261,6 +266,30 @@ mod tests {
         let shares =
             allocate(CAPACITY, 1, Duration::from_millis(40), &[order[0], order[2], order[2]]);
         assert_eq!(shares.len(), 2, "{shares:?}");
+    }
+
+    /// Each interface carries what passes through it: one that is slower than the other is not full
+    /// because the other one is busy.
+    #[test]
+    fn a_slow_interface_at_one_end_is_not_filled_at_the_other() {
+        let between = |number, source, to, reach| {
+            let mut one = contender(number, Stage::Queued, 1 << 30, 0);
+            (one.source, one.vm.to) = (NodeId(source), Some(NodeId(to)));
+            one.vm.reach = BytesPerSec(reach);
+            one
+        };
+        let (slow, fast) = (BytesPerSec(CAPACITY.0 / 4), BytesPerSec(CAPACITY.0 * 4));
+        let mut first = between(1, 1, 11, CAPACITY.0 / 2);
+        first.vm.stage = Stage::Moving;
+        (first.source_nic, first.destination_nic, first.vm.most) = (fast, fast, fast);
+        let mut to_a_slow_host = between(2, 1, 12, 0);
+        (to_a_slow_host.source_nic, to_a_slow_host.destination_nic) = (fast, slow);
+        let mut from_a_slow_host = between(3, 2, 11, 0);
+        (from_a_slow_host.source_nic, from_a_slow_host.destination_nic) = (slow, fast);
+        for mut next in [to_a_slow_host, from_a_slow_host] {
+            next.vm.most = slow;
+            assert_eq!(tokens(&[first, next]), [501, 251]);
+        }
     }
 
     #[test]

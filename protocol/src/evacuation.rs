@@ -223,12 +223,16 @@ impl Evacuations {
         news.iter().copied().chain(next).map(|known| known.told(now)).collect()
     }
 
-    /// Records of what is new, newest first.
-    pub fn news(&self, now: Instant) -> Vec<Record> {
-        let mut news: Vec<&Known> =
-            self.known.values().filter(|known| now.since(known.changed_at) < NEWS_FOR).collect();
+    /// Records of what is new, newest first, and of what somebody may have missed who has last shown
+    /// to hear what this node sent at `heard`.
+    pub fn news(&self, now: Instant, heard: Option<Instant>) -> Vec<Record> {
+        let is_news = |known: &&Known| {
+            let missed = heard.is_none_or(|heard| heard <= known.changed_at);
+            missed || now.since(known.changed_at) < NEWS_FOR
+        };
+        let mut news: Vec<&Known> = self.known.values().filter(is_news).collect();
         news.sort_by_key(|known| core::cmp::Reverse(known.changed_at));
-        news.truncate(GOSSIPED / 2);
+        news.truncate(GOSSIPED);
         news.into_iter().map(|known| known.told(now)).collect()
     }
 

@@ -34,6 +34,11 @@ pub struct Contender {
     pub vm: HeadVm,
     /// Bytes that the host has still to send, of all its VMs.
     pub source_bytes: u64,
+    /// What its source's interface carries of all that leaves through it, bytes per second; zero if
+    /// unknown.
+    pub source_nic: BytesPerSec,
+    /// The same of all that comes to its destination; zero until that is settled.
+    pub destination_nic: BytesPerSec,
     /// What is left until the evacuation's deadline or the end of the host's power, whichever is
     /// first. `None` without either, and once it is past.
     pub time_left: Option<Duration>,
@@ -67,8 +72,8 @@ impl Contender {
     fn is_critical(&self, capacity: BytesPerSec, remaining: u64) -> bool {
         let all = capacity.time_for(remaining) * CRITICAL_PERMILLE / 1000;
         let vm = self.best_rate(capacity) < capacity && self.alone(capacity) >= all;
-        // Its streams hold back the VM, but not the others of its host.
-        let interface = self.vm.most;
+        // Its streams and its destination hold back the VM, but not the others of its host.
+        let interface = self.source_nic;
         let slow = interface.0 > 0 && interface < capacity;
         vm || slow && interface.time_for(self.source_bytes) >= all
     }
@@ -167,6 +172,8 @@ mod tests {
                 setup_ms: 0,
             },
             source_bytes: CAPACITY.0 * seconds,
+            source_nic: BytesPerSec(0),
+            destination_nic: BytesPerSec(0),
             time_left: left.map(Duration::from_secs),
         }
     }
@@ -227,6 +234,19 @@ mod tests {
     fn the_host_whose_power_ends_first_goes_first() {
         let all = [contender(1, 2, 50, None), contender(2, 5, 50, Some(30))];
         assert_eq!(numbers(&all), [2, 1]);
+    }
+
+    #[test]
+    fn a_slow_destination_does_not_make_its_whole_source_urgent() {
+        let mut to_a_slow_one = contender(1, 6, 50, None);
+        to_a_slow_one.source_bytes = CAPACITY.0 * 20;
+        (to_a_slow_one.source_nic, to_a_slow_one.destination_nic) = (CAPACITY, BytesPerSec(1));
+        to_a_slow_one.vm.most = BytesPerSec(CAPACITY.0 / 2);
+        let all = [to_a_slow_one, contender(2, 5, 50, None), contender(3, 9, 50, None)];
+        assert_eq!(numbers(&all), [2, 1, 3]);
+        let mut slow = to_a_slow_one;
+        slow.source_nic = slow.vm.most;
+        assert_eq!(numbers(&[slow, all[1], all[2]]), [1, 2, 3]);
     }
 
     #[test]

@@ -246,7 +246,14 @@ impl Node {
                 setup_ms: 0,
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
-            Contender { source: candidate.source, vm: head, source_bytes, time_left }
+            Contender {
+                source: candidate.source,
+                vm: head,
+                source_bytes,
+                source_nic: BytesPerSec(0),
+                destination_nic: BytesPerSec(0),
+                time_left,
+            }
         });
         let round_trip = self.link_round_trip(now, link);
         let mut at_ms = 0;

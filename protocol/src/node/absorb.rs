@@ -39,8 +39,8 @@ impl Node {
         match input {
             Input::Wake => {}
             Input::Received { from, bytes } => self.received(now, from, &bytes, fx),
-            Input::Durable(sequence) => self.durable(sequence),
-            Input::Journal(taken) => self.journal_told(taken, fx),
+            Input::Durable(sequence) => self.durable(now, sequence, fx),
+            Input::Journal(taken) => self.journal_told(now, taken, fx),
             Input::Command(command) => self.command(now, command, fx),
             Input::Host(sample) => {
                 self.host = sample;

@@ -280,7 +280,8 @@ impl Node {
             evacuations: if rare {
                 self.evacuations.gossip(now, self.heartbeat_number)
             } else {
-                self.evacuations.news(now)
+                let heard = self.membership.peer(to).and_then(|peer| peer.echo_sent_at);
+                self.evacuations.news(now, heard)
             },
         };
         let ms = |span: Duration| u32::try_from(milliseconds(span)).unwrap_or(u32::MAX);

@@ -108,6 +108,10 @@ pub struct Node {
     pub(crate) hypervisor_down: Option<String>,
     /// Why the journal takes no writes, while it does not.
     journal_failed: Option<String>,
+    /// Whether that is only what this node concludes from its silence.
+    journal_hangs: bool,
+    /// Since when what was written, while that is not durable, has been waiting without any progress.
+    writes_since: Instant,
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
@@ -206,6 +210,8 @@ impl Node {
             host: HostSample::default(),
             hypervisor_down: Some(NOT_ANSWERED_YET.into()),
             journal_failed: None,
+            journal_hangs: false,
+            writes_since: now,
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
             given_away: BTreeMap::new(),
@@ -327,6 +333,7 @@ impl Node {
 
     /// Everything that follows from what is known now.
     fn follow(&mut self, now: Instant, fx: &mut Effects) {
+        self.watch_journal(now, fx);
         self.watch_members(now, fx);
         self.compare_inventories(now, fx);
         self.resume_ready(now, fx);
@@ -368,6 +375,9 @@ impl Node {
         }
         self.outputs.extend(fx.now);
         if !fx.changes.is_empty() {
+            if self.durable >= self.persists {
+                self.writes_since = now;
+            }
             self.persists += 1;
             self.outputs
                 .push_back(Output::Persist { sequence: self.persists, changes: fx.changes });
@@ -381,7 +391,10 @@ impl Node {
         self.heartbeat_urgent |= fx.urgent;
     }
 
-    fn durable(&mut self, sequence: u64) {
+    fn durable(&mut self, now: Instant, sequence: u64, fx: &mut Effects) {
+        if sequence > self.durable {
+            self.journal_progresses(now, fx);
+        }
         self.durable = self.durable.max(sequence);
         while self.held.front().is_some_and(|(wanted, _)| *wanted <= self.durable) {
             let (_, output) = self.held.pop_front().expect("just seen");

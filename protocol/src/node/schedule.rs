@@ -108,7 +108,14 @@ impl Node {
         let deadline = site.and_then(|site| self.evacuations.time_left(now, source, site));
         let time_left = [deadline, runtime_left].into_iter().flatten().min();
         let time_left = time_left.filter(|left| !left.is_zero());
-        Contender { source, vm, source_bytes, time_left }
+        let nic = |node: NodeId| match self.membership.peer(node) {
+            _ if node == self.me => self.host.nic_speed,
+            Some(peer) => peer.heartbeat.host.nic_speed,
+            None => BytesPerSec(0),
+        };
+        let source_nic = nic(source);
+        let destination_nic = vm.to.map_or(BytesPerSec(0), nic);
+        Contender { source, vm, source_bytes, source_nic, destination_nic, time_left }
     }
 
     /// Bytes that this host has still to send, as far as it knows.

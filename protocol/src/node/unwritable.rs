@@ -1,4 +1,4 @@
-//! While the journal here takes no writes.
+//! While the journal here takes no writes: it says so, or has become silent.
 //!
 //! Intent is written before action, so nothing can begin. What has not begun is given back at once: its
 //! room at the destination, its part of the link, its place among the arrivals; and nothing new is
@@ -7,16 +7,62 @@
 //! Invariant: what is given back was certainly not begun. Its order still waits in this node.
 
 use alloc::{format, string::String};
+use core::time::Duration;
 
 use super::Node;
 use crate::{
-    departures::Phase, effects::Effects, ids::MoveId, journal::Key, message::Direct, output::Output,
+    departures::Phase,
+    effects::Effects,
+    ids::MoveId,
+    journal::Key,
+    message::Direct,
+    output::{NoticeKind, Output},
+    time::Instant,
 };
 
+/// Time without any progress after which a journal that owes an answer counts as one that cannot be
+/// written: far longer than a busy disk takes, far shorter than a start may take.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
+/// Pause between two steps of this node after which it has stood still itself: twice its longest sleep.
+/// The journal's answer may be waiting with everything else.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+
 impl Node {
+    /// Concludes from its silence that the journal takes no writes.
+    pub(super) fn watch_journal(&mut self, now: Instant, fx: &mut Effects) {
+        if now.since(self.ticked_at) > STOOD_STILL {
+            self.writes_since = now;
+        }
+        let waits = self.durable < self.persists && self.journal_failed.is_none();
+        if waits && now.since(self.writes_since) > HANGS_AFTER {
+            let reason =
+                format!("it has not taken what was written for {} s", HANGS_AFTER.as_secs());
+            let text = format!("the journal cannot be written, still waiting: {reason}");
+            fx.notice(NoticeKind::Alarm, text);
+            self.journal_told(now, Err(reason), fx);
+            self.journal_hangs = true;
+        }
+    }
+
+    /// Something more has become durable.
+    pub(super) fn journal_progresses(&mut self, now: Instant, fx: &mut Effects) {
+        self.writes_since = now;
+        if self.journal_hangs {
+            fx.notice(NoticeKind::Member, "the journal is written again".into());
+            self.journal_told(now, Ok(()), fx);
+        }
+    }
+
     /// The journal takes writes again, or takes none for now.
-    pub(super) fn journal_told(&mut self, taken: Result<(), String>, fx: &mut Effects) {
+    pub(super) fn journal_told(
+        &mut self,
+        now: Instant,
+        taken: Result<(), String>,
+        fx: &mut Effects,
+    ) {
         self.journal_failed = taken.err();
+        self.journal_hangs = false;
+        self.writes_since = now;
         fx.urgent();
         if let Some(reason) = self.unwritable() {
             self.give_back_departures(fx);

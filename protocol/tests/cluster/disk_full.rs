@@ -1,11 +1,12 @@
-//! A journal on a full disk: nothing begins there, everybody knows why, and what has begun goes on.
+//! A journal on a full disk, or on one that hangs: nothing begins there, everybody knows why, and what
+//! has begun goes on.
 
 use crate::{
     LIMIT, finish,
     world::{DISK_FULL, MIB, Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
-    SiteId,
+    Input, SiteId,
     message::{InventoryVm, VmState},
     output::NoticeKind,
     plan::Terms,
@@ -16,6 +17,8 @@ const A1: usize = 0;
 const A2: usize = 1;
 const B1: usize = 2;
 const B2: usize = 3;
+
+const HANGS: &str = "it has not taken what was written for 5 s";
 
 /// Two VMs on the first of two hosts that are to be emptied and one on the second, some seconds old.
 fn three_vms() -> World {
@@ -191,4 +194,68 @@ fn room_that_waits_for_the_journal_is_refused_with_the_reason() {
     assert!(!failed.is_empty(), "nobody asked b1");
     assert!(failed.iter().all(|one| one.text.contains(&expect)), "{failed:#?}");
     assert_eq!(world.node(B1).arrivals().all().count(), 0);
+}
+
+/// Runs until `host` knows of an evacuation, which it has written down by then, and lets its disk hang.
+fn hang_once_it_knows(world: &mut World, host: usize) {
+    let id = world.evacuate(B2);
+    world.run_until(LIMIT, "it knows", |world| world.node(host).knows_of(id));
+    world.run(Duration::from_millis(2));
+    world.hang_disk(host);
+}
+
+#[test]
+fn a_source_whose_disk_hangs_says_so_and_gives_back_what_waits() {
+    let mut world = three_vms();
+    hang_once_it_knows(&mut world, A1);
+    let starts = |world: &World| world.node(A1).departures().all().any(|one| one.begun());
+    world.run_until(LIMIT, "the order waits", starts);
+    world.run(Duration::from_secs(7));
+    assert_eq!(world.node(A1).departures().all().count(), 0);
+    for host in [A1, A2, B1, B2] {
+        assert!(knows(&world, host, A1), "{host}");
+        for one in listed(&world, host, A1) {
+            let expect = format!("the journal of a1 cannot be written: {HANGS}");
+            assert_eq!(one.reasons, [expect], "{host}");
+        }
+    }
+    let tokens = world.node(A2).usable_tokens(world.local(A2), world.link);
+    assert!(tokens > 900, "{tokens}");
+    world.run(Duration::from_secs(30));
+    let said: Vec<&str> = world.hosts[A1].notices.iter().map(|one| one.text.as_str()).collect();
+    assert!(!said.iter().any(|text| text.contains("starts to move")), "{said:#?}");
+    assert!(!said.iter().any(|text| text.contains("did not say that it started")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains(HANGS)), "{said:#?}");
+    world.empty_disk(A1);
+    world.run_until(LIMIT, "all are safe", World::all_safe);
+    assert!(!knows(&world, B1, A1));
+}
+
+#[test]
+fn a_destination_whose_disk_hangs_refuses_with_the_reason() {
+    let mut world = three_vms();
+    hang_once_it_knows(&mut world, B1);
+    world.run_until(LIMIT, "all are safe", World::all_safe);
+    assert!(knows(&world, A1, B1));
+    let failed = world.notices(NoticeKind::Failed);
+    let expect = format!("the destination refused: the journal of b1 cannot be written: {HANGS}");
+    assert!(failed.iter().any(|one| one.text.contains(&expect)), "{failed:#?}");
+    assert_eq!(world.node(B1).arrivals().all().count(), 0);
+}
+
+#[test]
+fn a_daemon_that_stood_still_does_not_blame_its_journal() {
+    let mut world = three_vms();
+    let id = world.evacuate(B2);
+    world.run_until(LIMIT, "it has written it", |world| world.node(A1).knows_of(id));
+    world.freeze(A1, Duration::from_secs(8));
+    // It hears that its journal has written only after it has looked at its clock.
+    world.input(A1, Input::Wake);
+    world.run(Duration::from_secs(10));
+    for host in [A1, B1] {
+        assert!(!knows(&world, host, A1), "{host}");
+    }
+    let said: Vec<&str> = world.hosts[A1].notices.iter().map(|one| one.text.as_str()).collect();
+    assert!(!said.iter().any(|text| text.contains("journal")), "{said:#?}");
+    finish(&mut world);
 }

@@ -165,6 +165,9 @@ impl World {
         let pairs: Vec<(String, String)> =
             scenario.hosts.iter().map(|host| (host.name.clone(), host.site.clone())).collect();
         let directory = Directory::new(&pairs, &link_specs(scenario))?;
+        let own = Config::default();
+        let config = Config { mesh: scenario.mesh.unwrap_or(own.mesh), ..own };
+        config.check()?;
         let mut sites: Vec<String> = pairs.iter().map(|(_, site)| site.clone()).collect();
         sites.sort_unstable();
         sites.dedup();
@@ -225,7 +228,7 @@ impl World {
             disturbed_at: 0,
             disturbed_until: 0,
             calm_since: None,
-            config: Config::default(),
+            config,
             rival: None,
             directory,
             hash: Xxh3Default::new(),
@@ -253,17 +256,6 @@ impl World {
     ) -> Result<Self, String> {
         let mut world = Self::new(scenario)?;
         world.config.planted = lifeboat_protocol::planted::Planted::one(bug);
-        Ok(world)
-    }
-
-    /// The same with other knobs in every node.
-    ///
-    /// # Errors
-    /// A sentence, if the cluster is none, or the knobs contradict each other.
-    pub fn with_config(scenario: &Scenario, config: Config) -> Result<Self, String> {
-        config.check()?;
-        let mut world = Self::new(scenario)?;
-        world.config = config;
         Ok(world)
     }
 

@@ -100,8 +100,12 @@ pub(crate) struct Host {
     grant: (BytesPerSec, Instant),
     carrier_tokens: u16,
     prepared: BTreeMap<VmId, MoveId>,
-    /// While its disk is full: the number of the last write that waits, and all that wait.
+    /// While its disk is full or hangs: the number of the last write that waits, and all that wait.
     unwritten: Option<(u64, Vec<Change>)>,
+    /// Whether its disk hangs: nobody says that a write failed.
+    hangs: bool,
+    /// Until when its daemon stands still.
+    frozen_until: u64,
     change_told: bool,
     meter: moves::Meter,
 }
@@ -233,6 +237,8 @@ impl World {
                 carrier_tokens: 0,
                 prepared: BTreeMap::new(),
                 unwritten: None,
+                hangs: false,
+                frozen_until: 0,
                 change_told: true,
                 meter: Default::default(),
             })
@@ -341,13 +347,26 @@ impl World {
         self.hosts[host].unwritten = Some((0, Vec::new()));
     }
 
-    /// It has room again: all that waited is written.
+    /// The disk under a host's journal takes what is written and never says that it has.
+    pub(crate) fn hang_disk(&mut self, host: usize) {
+        self.fill_disk(host);
+        self.hosts[host].hangs = true;
+    }
+
+    /// It takes writes again: all that waited is written.
     pub(crate) fn empty_disk(&mut self, host: usize) {
         let Some((sequence, changes)) = self.hosts[host].unwritten.take() else { return };
-        self.answer(host, MILLISECOND, Input::Journal(Ok(())));
+        if !std::mem::take(&mut self.hosts[host].hangs) {
+            self.answer(host, MILLISECOND, Input::Journal(Ok(())));
+        }
         let life = self.hosts[host].life;
         let at = self.now + MILLISECOND;
         self.push(at, Event::Durable { host, life, sequence, changes });
+    }
+
+    /// A host's daemon stands still for so long; what happens meanwhile it hears when it wakes.
+    pub(crate) fn freeze(&mut self, host: usize, duration: Duration) {
+        self.hosts[host].frozen_until = self.now + duration.as_nanos() as u64;
     }
 
     /// The whole host dies with everything on it.
@@ -515,6 +534,10 @@ impl World {
     pub(crate) fn input(&mut self, host: usize, input: Input) {
         let now = self.now;
         let one = &mut self.hosts[host];
+        if now < one.frozen_until {
+            let at = one.frozen_until;
+            return self.push(at, Event::Tell { host, input });
+        }
         let local = one.local(now);
         let Some(node) = one.daemon.as_mut() else { return };
         node.handle(local, input);
@@ -727,6 +750,9 @@ impl World {
                 if let Some((last, waiting)) = &mut self.hosts[host].unwritten {
                     *last = sequence;
                     waiting.extend(changes);
+                    if self.hosts[host].hangs {
+                        return;
+                    }
                     let full = Input::Journal(Err(DISK_FULL.into()));
                     return self.answer(host, MILLISECOND, full);
                 }

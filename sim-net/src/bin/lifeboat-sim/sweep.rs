@@ -11,11 +11,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use lifeboat_protocol::Config;
 use lifeboat_sim_net::r#virtual::{
     World,
     scenario::{self, Scenario},
-    sweep::{Failure, Outcome, draw, run, run_with_config, shrink as make_smaller},
+    sweep::{Failure, Outcome, draw, run, shrink as make_smaller},
 };
 use lifeboat_units::Span;
 use serde::Serialize;
@@ -181,10 +180,8 @@ fn work(options: &Options, next: &AtomicU64, stop: &AtomicBool, summary: &Mutex<
         if seed - options.from >= options.seeds {
             return;
         }
-        let world = draw(seed);
-        let config = config(options.mesh);
-        let run =
-            || run_with_config(&world, config.clone()).expect("every drawn world is a cluster");
+        let world = Scenario { mesh: options.mesh, ..draw(seed) };
+        let run = || run(&world).expect("every drawn world is a cluster");
         let outcome = run();
         let mut failure = outcome.failure.clone();
         if seed.is_multiple_of(TWICE_EVERY) {
@@ -221,24 +218,18 @@ fn report(options: &Options, seed: u64, world: &Scenario, failure: &Failure) -> 
     Found { seed, check: failure.name(), what, replay, exit_code: failure.exit_code() }
 }
 
-/// The protocol's own knobs but for one.
-fn config(mesh: Option<usize>) -> Config {
-    let own = Config::default();
-    Config { mesh: mesh.unwrap_or(own.mesh), ..own }
-}
-
 fn save(file: &Path, world: &Scenario) -> anyhow::Result<()> {
     Ok(std::fs::write(file, toml::to_string(world)?)?)
 }
 
 pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<ExitCode> {
-    let scenario = match (&options.file, options.seed) {
+    let mut scenario = match (&options.file, options.seed) {
         (Some(file), _) => scenario::read(file)?,
         (None, Some(seed)) => draw(seed),
         (None, None) => anyhow::bail!("name a file or a seed"),
     };
-    let config = config(options.mesh);
-    let mut world = World::with_config(&scenario, config).map_err(anyhow::Error::msg)?;
+    scenario.mesh = options.mesh.or(scenario.mesh);
+    let mut world = World::new(&scenario).map_err(anyhow::Error::msg)?;
     if let Some(from) = options.trace_from {
         world.trace(from.0.as_millis() as u64, |line| println!("{line}"));
     }

@@ -1,6 +1,6 @@
 //! The VM at the head of the order gets its turn: no host sees one of its own VMs be the first of those
-//! that wait, for long, while others begin to move. Where its host's interface is slower than the link
-//! and another of the host's VMs has it, others may well go first.
+//! that wait, for long, while others begin to move. Where its host's interface, or its destination's, is
+//! slower than the link and another VM has it, others may well go first.
 
 use std::collections::BTreeMap;
 
@@ -29,8 +29,12 @@ impl World {
                 continue;
             };
             let link = self.links.iter().find(|link| link.id == id);
-            let slower = link.is_some_and(|link| host.nic < link.capacity);
-            if slower && self.moves.iter().any(|one| one.from == index) {
+            let departure = awake.and_then(|node| node.departures().get(vm));
+            let to = departure.and_then(|one| self.hosts_by_id.get(&one.to)).copied();
+            let slower = |end: usize| link.is_some_and(|link| self.hosts[end].nic < link.capacity);
+            let leaves = slower(index) && self.moves.iter().any(|one| one.from == index);
+            let arrives = |to| slower(to) && self.moves.iter().any(|one| one.to == to);
+            if leaves || to.is_some_and(arrives) {
                 self.checks.starves.remove(&index);
                 continue;
             }

@@ -14,6 +14,7 @@ impl Default for Scenario {
             seed: one(),
             limit: limit(),
             calm: None,
+            mesh: None,
             network: Network::default(),
             hypervisor: Hypervisor::default(),
             hosts: Vec::new(),

@@ -34,6 +34,10 @@ pub struct Scenario {
     /// From when on every fault is over and liveness is demanded. Default: after the last fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calm: Option<Span>,
+    /// Most hosts of a cluster in which each tells all others everything; 0 runs every world as large
+    /// clusters are run. Default: the protocol's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<usize>,
     /// How messages travel.
     #[serde(default)]
     pub network: Network,

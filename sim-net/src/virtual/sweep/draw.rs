@@ -64,6 +64,7 @@ fn drawn(seed: u64, size: Size) -> Scenario {
         seed,
         limit: ms(0),
         calm: None,
+        mesh: None,
         network: draw_network(&mut world),
         hypervisor: Hypervisor::default(),
         links,

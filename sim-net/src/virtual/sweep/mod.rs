@@ -66,17 +66,6 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     Ok(outcome(World::new(scenario)?))
 }
 
-/// The same with other knobs in every node.
-///
-/// # Errors
-/// As [`run`], and if the knobs contradict each other.
-pub fn run_with_config(
-    scenario: &Scenario,
-    config: lifeboat_protocol::Config,
-) -> Result<Outcome, String> {
-    Ok(outcome(World::with_config(scenario, config)?))
-}
-
 /// The same with a bug planted.
 ///
 /// # Errors
