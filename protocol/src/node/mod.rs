@@ -10,7 +10,7 @@ mod addressed;
 mod advice;
 mod commit;
 mod confirms;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod heartbeat;
 mod news;
 mod queue;
@@ -81,8 +81,8 @@ pub(crate) struct Setback {
     pub(crate) failures: u32,
     pub(crate) not_before: Instant,
     pub(crate) reason: String,
-    /// Destinations that refused it, until when they are passed over.
-    pub(crate) refused: BTreeMap<NodeId, Instant>,
+    /// Destinations that refused it, until when they are passed over, and why.
+    pub(crate) refused: BTreeMap<NodeId, (Instant, String)>,
 }
 
 /// One node's state machine.
