@@ -355,6 +355,12 @@ pub struct Report {
     pub arrived: Vec<Arrived>,
     /// VMs that are still to leave, and those on their way.
     pub waiting: Vec<VmInfo>,
+    /// VMs of which it is not certain where they run, at the hosts that it empties and at those that may
+    /// take them, with what is known of each and what to do. Those that it does not move may be among
+    /// them.
+    pub uncertain: Vec<VmInfo>,
+    /// VMs that two hosts say to run, one of them a host that it empties or that may take its VMs.
+    pub doubles: Vec<DoubleInfo>,
     /// If it was ended: active evacuations that go on to move VMs from hosts which it empties, too.
     pub goes_on: Vec<String>,
     /// Measures over those that have arrived.

@@ -99,6 +99,9 @@ pub enum DepartureEvent {
     Begun(Result<(), String>),
     /// How far it is.
     Progress(Progress),
+    /// Bytes that the carrier has put on the wire for it, where nothing else is known of how far it is:
+    /// the last of them are counted once the hypervisor here has nothing of it any more.
+    Sent(u64),
     /// The guest is paused for the switchover.
     GuestPaused,
     /// The guest runs on here.

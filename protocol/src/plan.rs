@@ -8,15 +8,15 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
     arrivals::memory_needed,
-    ids::{EvacuationId, LinkId, NodeId, SiteId},
+    ids::{EvacuationId, LinkId, NodeId, SiteId, VmId},
     membership::Liveness,
     message::{HeadVm, InventoryVm, Stage, VmState},
-    node::Node,
+    node::{Node, elsewhere::runs_too},
     order::{Contender, common_order},
     pause::Pause,
     time::{Instant, milliseconds},
     units::BytesPerSec,
-    vm::precopy_time,
+    vm::{RunState, precopy_time},
 };
 
 /// One VM of a plan.
@@ -78,7 +78,39 @@ struct Candidate {
     one: InventoryVm,
     to: Option<NodeId>,
     link: Option<LinkId>,
+    /// Whether its reasons are complete, whatever the destinations say.
+    stays: bool,
     reasons: Vec<String>,
+}
+
+impl Candidate {
+    fn new(source: NodeId, one: InventoryVm) -> Self {
+        let reasons = one.vm.obstacles.clone();
+        Self { source, one, to: None, link: None, stays: false, reasons }
+    }
+
+    /// Whether its host says that it cannot move for now.
+    fn is_kept(&self) -> bool {
+        let waits = matches!(self.one.state, VmState::Queued | VmState::Failed);
+        waits && !self.one.reasons.is_empty()
+    }
+
+    /// It stays where it is for now, for these reasons and those that are known already.
+    fn stays(&mut self, reasons: Vec<String>) {
+        self.stays = true;
+        for reason in reasons {
+            if !self.reasons.contains(&reason) {
+                self.reasons.push(reason);
+            }
+        }
+        if self.reasons.is_empty() {
+            self.reasons.push("it is not certain where it runs".into());
+        }
+    }
+
+    fn is_under_way(&self) -> bool {
+        matches!(self.one.state, VmState::Moving | VmState::Switching)
+    }
 }
 
 impl Node {
@@ -88,7 +120,7 @@ impl Node {
         let covers = |node: NodeId, site: SiteId| {
             terms.from_sites.contains(&site) || terms.from_hosts.contains(&node)
         };
-        let mut candidates = Vec::new();
+        let mut listed: BTreeMap<VmId, Vec<Candidate>> = BTreeMap::new();
         for (source, entry) in self.directory.nodes() {
             if !covers(source, entry.site) {
                 continue;
@@ -111,23 +143,31 @@ impl Node {
                     if self.is_large() { &mut plan.untold } else { &mut plan.not_told_yet };
                 untold.push(entry.name.clone());
             }
+            let asked = self.asked_the_same(terms, source, entry.site);
             for one in self.inventory_of(now, source) {
-                if one.state == VmState::Arriving {
+                // One that is given away is on its way into a host that is not emptied.
+                if matches!(one.state, VmState::Arriving | VmState::Committing) {
                     continue;
                 }
-                let mut reasons = one.vm.obstacles.clone();
+                let mut candidate = Candidate::new(source, one);
                 if host.journal_fails {
-                    reasons.push(format!("the journal of {} cannot be written", entry.name));
+                    let reason = format!("the journal of {} cannot be written", entry.name);
+                    candidate.reasons.push(reason);
                 }
-                candidates.push(Candidate { source, one, to: None, link: None, reasons });
+                if candidate.one.state == VmState::Unknown || asked && candidate.is_kept() {
+                    candidate.stays(candidate.one.reasons.clone());
+                }
+                listed.entry(candidate.one.vm.id).or_insert_with(Vec::new).push(candidate);
             }
         }
+        let mut candidates: Vec<Candidate> =
+            listed.into_values().filter_map(|all| self.only_one(now, all)).collect();
         candidates.sort_by_key(|candidate| {
             let vm = &candidate.one.vm;
             (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id)
         });
         let mut free: BTreeMap<NodeId, u64> = BTreeMap::new();
-        for candidate in &mut candidates {
+        for candidate in candidates.iter_mut().filter(|candidate| !candidate.stays) {
             self.assign(now, terms, candidate, &mut free, &covers);
         }
         let links: Vec<LinkId> = self.directory.links().map(|(link, _)| link).collect();
@@ -148,6 +188,54 @@ impl Node {
             });
         }
         plan
+    }
+
+    /// Whether what a host says of its VMs' ways out is about these terms, too.
+    fn asked_the_same(&self, terms: &Terms, source: NodeId, site: SiteId) -> bool {
+        let mut covering = self.evacuations.covering(source, site);
+        covering.any(|known| terms.to.iter().all(|to| known.record.to.contains(to)))
+    }
+
+    /// Of what is listed of one VM what is to move, if anything is: one that runs elsewhere as well, or
+    /// of which there are several copies, does not, and what is left over of one is none.
+    fn only_one(&self, now: Instant, mut all: Vec<Candidate>) -> Option<Candidate> {
+        let beside = |one: &Candidate| self.running_beside(now, one.one.vm.id, one.source);
+        if all.len() > 1 || !beside(all.first()?).is_empty() {
+            let lives = |one: &Candidate| one.one.vm.state != RunState::ShutOff;
+            let any_lives = all.iter().any(lives);
+            all.retain(|one| lives(one) || beside(one).is_empty() && !any_lives);
+        }
+        let mut all = all.into_iter();
+        let mut first = all.next()?;
+        let others = beside(&first);
+        if first.one.state != VmState::Unknown && !others.is_empty() {
+            first.stays(alloc::vec![runs_too(&others.join(" and "))]);
+            return Some(first);
+        }
+        for other in all {
+            let host = self.directory.name(other.source);
+            let mut reasons: Vec<String> =
+                other.reasons.iter().map(|reason| format!("on {host}: {reason}")).collect();
+            if reasons.is_empty() {
+                reasons.push(format!("it is on {host}, too"));
+            }
+            first.stays(reasons);
+        }
+        Some(first)
+    }
+
+    /// Whether a destination has a VM already, other than to take it in.
+    fn has_already(&self, now: Instant, node: NodeId, candidate: &Candidate) -> bool {
+        let vm = candidate.one.vm.id;
+        if candidate.is_under_way() {
+            return false;
+        }
+        if node == self.me {
+            return self.vms.contains_key(&vm) && self.arrivals.get(vm).is_none();
+        }
+        let known = self.inventories.get(&node).filter(|_| self.membership.is_up(now, node));
+        let is_it = |one: &InventoryVm| one.vm.id == vm && one.state == VmState::Resting;
+        known.is_some_and(|known| known.complete.iter().any(is_it))
     }
 
     fn assign(
@@ -184,6 +272,10 @@ impl Node {
             }
             if covers(node, entry.site) || !host.takes_arrivals {
                 refuse("it takes no arrivals".into());
+                continue;
+            }
+            if self.has_already(now, node, candidate) {
+                refuse("a VM with this id is already there".into());
                 continue;
             }
             let room = *free.entry(node).or_insert(host.memory_free);

@@ -213,6 +213,8 @@ mod tests {
             links: vec![link("a>b")],
             arrived: vec![arrived("web")],
             waiting: vec![vm("db", "a1", "moving")],
+            uncertain: Vec::new(),
+            doubles: Vec::new(),
             goes_on: Vec::new(),
             measures: None,
         };

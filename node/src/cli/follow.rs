@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::output::{print, print_json_line, remark};
 use super::report::summary;
 use super::tracker::{Tracker, Verdict};
-use crate::api::{Report, Request};
+use crate::api::{Report, Request, VmInfo};
 use crate::control::ClientError;
 
 /// How often is looked.
@@ -108,8 +108,14 @@ async fn watch(daemon: &Daemon, id: &str, display: &mut Display) -> Result<End, 
                 if lost_at.take().is_some() {
                     display.remark("The daemon answers again.")?;
                 }
+                let mut found = Vec::new();
+                if tracker.has_lost(&report) {
+                    // Without an answer it is asked again: what is not known to run is not out.
+                    let all = daemon.ask::<Vec<VmInfo>>(&Request::Vms).await.unwrap_or_default();
+                    found = tracker.find(&report, &all);
+                }
                 let (changes, verdict) = tracker.take(Instant::now(), &report);
-                for change in &changes {
+                for change in found.iter().chain(&changes) {
                     display.change(change)?;
                 }
                 display.progress(&report);

@@ -10,7 +10,7 @@ use super::output::{print, print_json};
 use super::table::{row, table, text};
 use super::vms;
 use super::words::{self, known, maybe_time, not_heard_from, percent, rate_in_both, size, time};
-use crate::api::{Arrived, EvacuationInfo, Measures, Report, Request};
+use crate::api::{Arrived, DoubleInfo, EvacuationInfo, Measures, Report, Request, VmInfo};
 
 /// Asks and prints, or follows.
 pub(super) async fn run(daemon: &Daemon, args: &ReportArgs) -> Result<(), Failure> {
@@ -33,8 +33,22 @@ fn render(report: &Report) -> String {
         let what = if stays { "STILL THERE" } else { "STILL TO LEAVE" };
         let _ = write!(out, "\n\n{what}\n{}", vms::render(&report.waiting));
     }
+    let elsewhere = uncertain_elsewhere(report);
+    if !elsewhere.is_empty() {
+        let _ = write!(out, "\n\nNOT CERTAIN WHERE THEY RUN\n{}", vms::render(&elsewhere));
+    }
+    for double in &report.doubles {
+        let _ = write!(out, "\n\n{}", words::runs_twice(double));
+    }
     let _ = write!(out, "\n\n{}", summary(report));
     out
+}
+
+/// VMs of which it is not certain where they run, and that are not among those to leave.
+fn uncertain_elsewhere(report: &Report) -> Vec<VmInfo> {
+    let listed = |one: &&VmInfo| report.waiting.iter().any(|vm| vm.id == one.id);
+    let all = report.uncertain.iter().filter(|_| report.evacuation.vms_unknown > 0);
+    all.filter(|one| !listed(one)).cloned().collect()
 }
 
 fn heading(one: &EvacuationInfo) -> String {
@@ -126,7 +140,8 @@ fn how_many(report: &Report) -> String {
     let one = &report.evacuation;
     if !has_ended(one) {
         let left = [one.vms_left, one.vms_stuck, one.vms_not_heard];
-        let all = one.vms_arrived + left.iter().map(|count| *count as usize).sum::<usize>();
+        let left = left.iter().map(|count| *count as usize).sum::<usize>();
+        let all = one.vms_arrived + left.saturating_sub(counted_twice(report));
         return format!("{} of {} arrived", one.vms_arrived, words::vms(all));
     }
     let stay = report.waiting.len();
@@ -143,6 +158,18 @@ fn how_many(report: &Report) -> String {
         0 => format!("{} of {all} arrived", one.vms_arrived),
         stay => format!("{} of {all} arrived, {stay} stayed", one.vms_arrived),
     }
+}
+
+/// What its hosts count as left although it has arrived, or is counted at another one: VMs that run
+/// twice.
+fn counted_twice(report: &Report) -> usize {
+    let sources = &report.evacuation.sources;
+    let once_too_often = |double: &DoubleInfo| {
+        let hosts = double.hosts.iter().filter(|host| sources.contains(host)).count();
+        let arrived = report.arrived.iter().any(|one| one.name == double.name);
+        if arrived { hosts } else { hosts.saturating_sub(1) }
+    };
+    report.doubles.iter().map(once_too_often).sum()
 }
 
 /// Whether somebody ended it: nothing more has to leave because of it.
@@ -209,7 +236,6 @@ fn against_needed(measures: &Measures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::VmInfo;
     use crate::cli::samples;
 
     #[test]
@@ -252,6 +278,43 @@ mod tests {
         ] {
             assert!(squeezed.iter().any(|line| line == expect), "{text}\n{expect}");
         }
+    }
+
+    #[test]
+    fn a_vm_that_runs_twice_is_one() {
+        let double = |name: &str, hosts: &[&str]| DoubleInfo {
+            name: name.to_owned(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        };
+        let evacuation = EvacuationInfo {
+            vms_arrived: 1,
+            vms_stuck: 3,
+            vms_unknown: 2,
+            ..samples::evacuation()
+        };
+        let report = Report {
+            evacuation,
+            arrived: vec![samples::arrived("db")],
+            waiting: vec![samples::vm("web", "a1", "queued"), samples::vm("web", "a2", "queued")],
+            doubles: vec![double("web", &["a1", "a2"]), double("db", &["a1", "b1"])],
+            ..samples::report()
+        };
+        let text = render(&report);
+        assert!(text.contains("\n1 of 2 VMs arrived"), "{text}");
+        assert!(text.contains("db runs twice: a1 and b1 say that they run it"), "{text}");
+    }
+
+    #[test]
+    fn what_waits_at_a_destination_is_named() {
+        let copy = VmInfo {
+            reasons: vec!["it is complete here and paused".to_owned()],
+            ..samples::vm("web", "b1", "unknown")
+        };
+        let evacuation = EvacuationInfo { vms_unknown: 1, ..samples::evacuation() };
+        let report = Report { evacuation, uncertain: vec![copy], ..samples::report() };
+        let text = render(&report);
+        assert!(text.contains("\nNOT CERTAIN WHERE THEY RUN\n"), "{text}");
+        assert!(text.contains("it is complete here and paused"), "{text}");
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub(super) fn report() -> Report {
         links: vec![link("a>b")],
         arrived: Vec::new(),
         waiting: Vec::new(),
+        uncertain: Vec::new(),
+        doubles: Vec::new(),
         goes_on: Vec::new(),
         measures: None,
     }

@@ -11,9 +11,10 @@ use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, Sheet, cell, row, table, text};
 use super::words::{
-    maybe_time, not_heard_from, percent, rate, rate_in_both, size, time, time_left, vms,
+    maybe_time, not_heard_from, percent, rate, rate_in_both, runs_twice, size, time, time_left,
+    uncertain, vms,
 };
-use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status, VmInfo};
+use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
 
 /// Evacuations that ended are shown for so long after they were started: an hour.
 const SHOWN_FOR_MS: u64 = 3_600_000;
@@ -137,24 +138,11 @@ fn problems(status: &Status) -> Vec<String> {
             link.contested_slices, link.name
         ));
     }
-    problems.extend(status.doubles.iter().map(|double| {
-        let hosts = double.hosts.join(" and ");
-        let name = &double.name;
-        format!("{name} runs twice: {hosts} say that they run it. End one of them by hand, at once")
-    }));
+    problems.extend(status.doubles.iter().map(runs_twice));
     problems.extend(status.uncertain.iter().take(UNCERTAIN_SHOWN).map(uncertain));
     let shown = status.doubles.len() + status.uncertain.len().min(UNCERTAIN_SHOWN);
     status.evacuations.iter().for_each(|one| problems.extend(troubles(one, shown)));
     problems
-}
-
-/// Which VM waits for whom, and what can be done.
-fn uncertain(vm: &VmInfo) -> String {
-    let why = match vm.reasons.as_slice() {
-        [] => "both ends look at what they have".to_owned(),
-        reasons => reasons.join("; "),
-    };
-    format!("{} on {}: it is not certain where it runs: {why}", vm.name, vm.host)
 }
 
 /// `shown`: how many VMs are named already that are nowhere for certain.
@@ -358,7 +346,7 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DoubleInfo, IssuerInfo, SenderInfo};
+    use crate::api::{DoubleInfo, IssuerInfo, SenderInfo, VmInfo};
     use crate::cli::samples::{evacuation, host, link, status, vm};
     use crate::cli::table::text_within;
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::words::{size, time, vms};
+use super::words::{runs_twice, size, time, uncertain, vms};
 use crate::api::{EvacuationInfo, Report, VmInfo};
 
 /// For how long nothing may be left but what cannot go, or nobody may be heard who knows, before
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const FAILS_AGAIN: u32 = 3;
 /// After so many failures not even then.
 const FAILS_ALWAYS: u32 = 6;
+/// The state of a VM of which it is not certain where it runs.
+const UNCERTAIN: &str = "unknown";
 
 /// Something that a person wants to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,8 +48,13 @@ pub(super) enum Verdict {
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
+    /// VMs that had to leave, as last listed, by id.
     seen: BTreeMap<String, VmInfo>,
+    /// What was listed of each VM by each host; a host may list one twice, once as uncertain.
+    listed: BTreeMap<(String, String, bool), VmInfo>,
     arrived: BTreeSet<String>,
+    /// VMs that this evacuation did not move and that run outside the hosts that it empties.
+    elsewhere: BTreeSet<String>,
     /// How often each VM was seen to fail, and why it did last.
     failed: BTreeMap<String, (u32, String)>,
     silent: BTreeSet<String>,
@@ -68,12 +75,58 @@ impl Tracker {
         }
         self.hosts(report, &mut changes);
         for vm in &report.waiting {
-            let before = self.seen.insert(vm.id.clone(), vm.clone());
+            self.seen.insert(vm.id.clone(), vm.clone());
+            self.elsewhere.remove(&vm.id);
+            let before = self.list(vm);
             self.count_failure(before.as_ref(), vm);
             changes.extend(changed(before.as_ref(), vm, self.failures(vm)));
         }
+        for vm in uncertain_elsewhere(report) {
+            let before = self.list(vm);
+            changes.extend(changed(before.as_ref(), vm, 0));
+        }
         self.arrivals(report, &mut changes);
         (changes, self.verdict(now, report))
+    }
+
+    fn list(&mut self, vm: &VmInfo) -> Option<VmInfo> {
+        let key = (vm.id.clone(), vm.host.clone(), vm.state == UNCERTAIN);
+        self.listed.insert(key, vm.clone())
+    }
+
+    /// Whether a VM has left its host in a way that this report does not tell.
+    pub(super) fn has_lost(&self, report: &Report) -> bool {
+        self.seen.keys().any(|id| {
+            !self.is_out(id)
+                && report.waiting.iter().all(|vm| vm.id != *id)
+                && report.arrived.iter().all(|one| one.id != *id)
+        })
+    }
+
+    /// Looks for such VMs among all, and says which of them run outside the hosts to be emptied: moved
+    /// by somebody else, or started there.
+    pub(super) fn find(&mut self, report: &Report, all: &[VmInfo]) -> Vec<Change> {
+        let sources = &report.evacuation.sources;
+        let mut changes = Vec::new();
+        for vm in all.iter().filter(|vm| !sources.contains(&vm.host)) {
+            let here = report.waiting.iter().any(|one| one.id == vm.id);
+            let runs = vm.run_state == "running" && vm.state != UNCERTAIN;
+            let lost = self.seen.contains_key(&vm.id) && !self.arrived.contains(&vm.id);
+            if runs && lost && !here && self.elsewhere.insert(vm.id.clone()) {
+                changes.push(Change {
+                    vm: Some(vm.name.clone()),
+                    state: Some(vm.state.clone()),
+                    text: format!("{} runs on {}", vm.name, vm.host),
+                });
+            }
+        }
+        changes
+    }
+
+    /// Whether a VM needs no move any more.
+    fn is_out(&self, id: &str) -> bool {
+        let left_over = self.seen.get(id).is_some_and(is_left_over);
+        self.arrived.contains(id) || self.elsewhere.contains(id) || left_over
     }
 
     /// The daemon was lost from sight: what it says first may be half of what there is.
@@ -140,7 +193,7 @@ impl Tracker {
             if !self.arrived.insert(one.id.clone()) {
                 continue;
             }
-            let all = self.seen.keys().filter(|id| !self.arrived.contains(*id)).count();
+            let all = self.seen.keys().filter(|id| !self.is_out(id)).count();
             changes.push(Change {
                 vm: Some(one.name.clone()),
                 state: Some("arrived".to_owned()),
@@ -174,7 +227,8 @@ impl Tracker {
         }
         let unseen = [&one.hypervisor_down, &one.silent, &one.distant];
         let kept = one.vms_stuck > 0 || unseen.iter().any(|hosts| !hosts.is_empty());
-        let at_rest = done || nobody_knows || (one.vms_left == 0 && kept);
+        let uncertain = one.vms_unknown > 0;
+        let at_rest = done || nobody_knows || (one.vms_left == 0 && (kept || uncertain));
         if !at_rest && !self.only_fails(report) {
             self.at_rest_since = None;
             return Verdict::GoesOn;
@@ -194,7 +248,7 @@ impl Tracker {
         let mut missing: Vec<String> = self
             .seen
             .values()
-            .filter(|vm| !self.arrived.contains(&vm.id))
+            .filter(|vm| !self.is_out(&vm.id))
             .map(|vm| {
                 let (name, host) = (&vm.name, &vm.host);
                 if !waiting.contains(vm.id.as_str()) {
@@ -204,6 +258,8 @@ impl Tracker {
                     )
                 } else if self.silent.contains(host) {
                     format!("{name} is on {host}, which is not heard")
+                } else if vm.state == UNCERTAIN {
+                    uncertain(vm)
                 } else if !vm.reasons.is_empty() {
                     format!("{name} cannot leave {host}: {}", vm.reasons.join("; "))
                 } else if let Some((_, why)) = self.failed.get(&vm.id) {
@@ -213,6 +269,9 @@ impl Tracker {
                 }
             })
             .collect();
+        missing.extend(uncertain_elsewhere(report).map(uncertain));
+        let is_named = |name: &str| report.waiting.iter().any(|vm| vm.name == name);
+        missing.extend(report.doubles.iter().filter(|one| !is_named(&one.name)).map(runs_twice));
         missing.extend(
             self.never_heard
                 .iter()
@@ -241,6 +300,16 @@ impl Tracker {
                 format!("{host} is not heard any more: it is not known what is left there")
             }));
         }
+        if !self.was_done && missing.is_empty() {
+            let one = &report.evacuation;
+            let left = one.vms_left.saturating_add(one.vms_stuck) as usize;
+            missing.push(match (left, one.vms_unknown as usize) {
+                (0, unknown) => {
+                    format!("not certain where they run: {}; see `lifeboat status`", vms(unknown))
+                }
+                (left, _) => format!("still to leave: {}; see `lifeboat vms`", vms(left)),
+            });
+        }
         missing
     }
 }
@@ -249,6 +318,19 @@ impl Tracker {
 fn nobody_knows(one: &EvacuationInfo) -> bool {
     let is_dark = |host| one.silent.contains(host) || one.distant.contains(host);
     !one.sources.is_empty() && one.sources.iter().all(is_dark)
+}
+
+/// VMs of which it is not certain where they run, and that are not among those to leave: copies that
+/// wait at a destination.
+fn uncertain_elsewhere(report: &Report) -> impl Iterator<Item = &VmInfo> {
+    let listed = |vm: &VmInfo| report.waiting.iter().any(|one| one.id == vm.id);
+    let all = report.uncertain.iter().filter(|_| report.evacuation.vms_unknown > 0);
+    all.filter(move |vm| !listed(vm))
+}
+
+/// Whether it is a definition of a VM that runs elsewhere: nothing of it has to leave.
+fn is_left_over(vm: &VmInfo) -> bool {
+    vm.state == "resting" && vm.run_state == "shut_off" && !vm.reasons.is_empty()
 }
 
 fn said(text: String) -> Change {
@@ -274,15 +356,18 @@ fn changed(before: Option<&VmInfo>, vm: &VmInfo, failures: u32) -> Option<Change
     };
     let text = match vm.state.as_str() {
         // Reasons are long and their figures change all the time: said when they begin.
+        "resting" if is_left_over(vm) => {
+            before.is_none().then(|| format!("{name} stays on {host}: {reasons}"))
+        }
         "failed" | "queued" | "resting" if !reasons.is_empty() => (!was_kept
             || (vm.state == "failed" && !same_state))
             .then(|| format!("{name} cannot leave {host} now: {reasons}{again}")),
+        UNCERTAIN if before.is_none_or(|before| before.reasons != vm.reasons) => {
+            Some(uncertain(vm))
+        }
         _ if same_state => None,
         "moving" => Some(format!("{name} leaves {host}, {}", size(vm.memory_bytes))),
         "switching" => Some(format!("{name} switches over")),
-        "unknown" => Some(format!(
-            "{name}: it is not certain where it runs; both ends look at what they have"
-        )),
         _ => None,
     }?;
     Some(Change { vm: Some(name.clone()), state: Some(vm.state.clone()), text })
@@ -312,7 +397,11 @@ mod tests {
 
         /// The verdict once the same was heard for longer than anybody has patience.
         fn insist(&mut self, report: &Report) -> Verdict {
-            for _ in 0..10 {
+            self.insist_on(report, 10)
+        }
+
+        fn insist_on(&mut self, report: &Report, times: u32) -> Verdict {
+            for _ in 0..times {
                 assert_eq!(self.take(report).1, Verdict::GoesOn);
             }
             self.take(report).1
@@ -347,6 +436,91 @@ mod tests {
             &["web arrived on b1 after 25s, paused for 80ms, 1.1 GiB sent; 1 of 1 VM done"],
             Verdict::Done,
         );
+    }
+
+    #[test]
+    fn what_runs_outside_the_emptied_hosts_is_out() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        let report = done(Vec::new());
+        assert!(play.tracker.has_lost(&report));
+        let waits = vm("web", "b1", "unknown");
+        let incoming = VmInfo { run_state: "incoming".to_owned(), ..vm("web", "b1", "arriving") };
+        assert!(play.tracker.find(&report, &[waits, incoming]).is_empty());
+        assert_eq!(play.take(&report).1, Verdict::GoesOn);
+        let said = play.tracker.find(&report, &[vm("web", "b2", "resting")]);
+        let said: Vec<String> = said.into_iter().map(|change| change.text).collect();
+        assert_eq!(said, ["web runs on b2"]);
+        assert!(!play.tracker.has_lost(&report));
+        assert_eq!(play.take(&report).1, Verdict::Done);
+    }
+
+    fn left_over(name: &str, host: &str) -> VmInfo {
+        VmInfo {
+            run_state: "shut_off".to_owned(),
+            reasons: vec!["it runs at b2, as said there: what is here is left over".to_owned()],
+            ..vm(name, host, "resting")
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_of_a_vm_keeps_nothing() {
+        let mut play = Play::new();
+        let mut report = done(Vec::new());
+        report.waiting = vec![left_over("web", "a1")];
+        let (said, verdict) = play.take(&report);
+        assert_eq!(verdict, Verdict::Done);
+        let expect = "web stays on a1: it runs at b2, as said there: what is here is left over";
+        assert_eq!(said, [expect]);
+    }
+
+    #[test]
+    fn a_copy_that_waits_at_a_destination_is_named_at_once_and_ends_it_after_a_while() {
+        let mut play = Play::new();
+        let copy = |host: &str| VmInfo {
+            reasons: vec!["end the copy here by hand".to_owned()],
+            ..vm("web", host, "unknown")
+        };
+        let mut report = active(Vec::new());
+        report.evacuation.vms_unknown = 1;
+        report.uncertain = vec![copy("b1")];
+        let expect = "web on b1: it is not certain where it runs: end the copy here by hand";
+        assert_eq!(play.take(&report).0, [expect]);
+        assert!(play.take(&report).0.is_empty());
+        assert_eq!(play.insist_on(&report, 8), Verdict::NotAll(vec![expect.to_owned()]));
+        // It was ended meanwhile.
+        report.evacuation.vms_unknown = 0;
+        report.evacuation.state = "done".to_owned();
+        assert_eq!(play.take(&report).1, Verdict::Done);
+    }
+
+    #[test]
+    fn a_vm_that_is_listed_twice_is_not_told_of_again_and_again() {
+        let mut play = Play::new();
+        let waits = VmInfo { reasons: vec!["b1 waits".to_owned()], ..vm("web", "a1", "unknown") };
+        let listed = [vm("web", "a1", "moving"), waits, vm("web", "a2", "moving")];
+        assert_eq!(play.take(&active(listed.to_vec())).0.len(), 3);
+        for _ in 0..3 {
+            assert!(play.take(&active(listed.to_vec())).0.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_reason_is_empty() {
+        let mut play = Play::new();
+        let mut report = active(Vec::new());
+        report.arrived = vec![arrived("web")];
+        report.evacuation.vms_stuck = 1;
+        let told = Verdict::NotAll(vec!["still to leave: 1 VM; see `lifeboat vms`".to_owned()]);
+        assert_eq!(play.insist(&report), told);
+
+        let mut play = Play::new();
+        report.doubles = vec![crate::api::DoubleInfo {
+            name: "web".to_owned(),
+            hosts: vec!["a1".to_owned(), "b1".to_owned()],
+        }];
+        let Verdict::NotAll(missing) = play.insist(&report) else { panic!("it is not done") };
+        assert!(missing.len() == 1 && missing[0].starts_with("web runs twice"), "{missing:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::api::EvacuationInfo;
+use crate::api::{DoubleInfo, EvacuationInfo, VmInfo};
 use crate::units::{ByteSize, Rate, format_duration};
 
 /// Bytes.
@@ -46,6 +46,24 @@ pub(super) fn maybe_time(milliseconds: Option<u64>) -> String {
 /// What may not be known.
 pub(super) fn known(value: Option<String>) -> String {
     value.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Which VM waits for whom, and what can be done.
+pub(super) fn uncertain(vm: &VmInfo) -> String {
+    let why = match vm.reasons.as_slice() {
+        [] => "both ends look at what they have".to_owned(),
+        reasons => reasons.join("; "),
+    };
+    format!("{} on {}: it is not certain where it runs: {why}", vm.name, vm.host)
+}
+
+/// That a VM runs twice, and what to do.
+pub(super) fn runs_twice(double: &DoubleInfo) -> String {
+    format!(
+        "{} runs twice: {} say that they run it. End one of them by hand, at once",
+        double.name,
+        double.hosts.join(" and ")
+    )
 }
 
 /// When an evacuation ends at the present rate: only what can leave has a rate.

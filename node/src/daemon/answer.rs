@@ -343,6 +343,28 @@ impl Daemon {
             })
             .map(vm_info)
             .collect();
+        let concerned: Vec<String> = self
+            .config
+            .nodes
+            .iter()
+            .filter(|node| sources.contains(&node.name) || view.to.contains(&node.site))
+            .map(|node| node.name.clone())
+            .collect();
+        let uncertain = self
+            .node
+            .vms_view(now)
+            .into_iter()
+            .filter(|one| one.heard && one.vm.state == VmState::Unknown)
+            .filter(|one| concerned.contains(&one.host))
+            .map(vm_info)
+            .collect();
+        let doubles = self
+            .node
+            .doubles_view(now)
+            .into_iter()
+            .filter(|(_, hosts)| hosts.iter().any(|host| concerned.contains(host)))
+            .map(|(name, hosts)| DoubleInfo { name, hosts })
+            .collect();
         let used: Vec<LinkView> = self
             .node
             .links_view(now)
@@ -357,7 +379,7 @@ impl Daemon {
             State::Cancelled | State::Aborted => self.goes_on(&all, &[view.id], &view),
         };
         let evacuation = self.evacuation_info(view);
-        Ok(Report { evacuation, links, arrived, waiting, goes_on, measures })
+        Ok(Report { evacuation, links, arrived, waiting, uncertain, doubles, goes_on, measures })
     }
 
     fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {

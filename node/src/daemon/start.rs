@@ -106,7 +106,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         moves_dir: config.moves_dir(),
         copy_storage: config.hypervisor.copy_storage,
         direct: config.hypervisor.direct,
-        inputs: inputs_sender,
+        inputs: inputs_sender.clone(),
     });
     let journal = JournalWriter::start(journal).context("cannot start the journal's thread")?;
     let sources = Sources {
@@ -133,6 +133,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         rates: Rates::default(),
         events: EventLog::new(),
         progress_wanted,
+        inputs: inputs_sender,
         _control: control,
         config: Arc::clone(&config),
     };

@@ -112,6 +112,8 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
         }],
         arrived: Vec::new(),
         waiting: Vec::new(),
+        uncertain: Vec::new(),
+        doubles: Vec::new(),
         goes_on: Vec::new(),
         measures: None,
     }

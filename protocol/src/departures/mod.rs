@@ -244,7 +244,9 @@ impl Departure {
             }
         }
         self.progressed_at = now;
-        self.progress = progress;
+        // One count of the carrier may have come in before another that was made earlier.
+        let wire = progress.wire.max(self.progress.wire);
+        self.progress = Progress { wire, ..progress };
         self.rewritten = match progress.rewritten_counted {
             true => 0,
             false => rewritten(&self.vm, progress.dirty_rate, now.since(self.pass_began)),

@@ -157,6 +157,11 @@ impl Departure {
         event: DepartureEvent,
         fx: &mut Effects,
     ) -> Ended {
+        if let DepartureEvent::Sent(bytes) = event {
+            // Counted, and nothing else: it says nothing of how the move stands.
+            self.progress.wire = self.progress.wire.max(bytes);
+            return Ended::No;
+        }
         self.heard_at = now;
         let open = matches!(
             self.phase,
@@ -652,7 +657,7 @@ mod tests {
         ids::{EvacuationId, Incarnation, LinkId, NodeId, VmId},
         journal::DepartureRecord,
         message::Stage,
-        vm::{Policy, RunState, Vm},
+        vm::{Policy, Progress, RunState, Vm},
     };
 
     fn restored_move() -> Departure {
@@ -701,6 +706,22 @@ mod tests {
             let expected = (after < MAY_FLOW_FOR).then_some(Stage::Switching);
             assert_eq!(departure.stage(), expected);
         }
+    }
+
+    #[test]
+    fn the_last_bytes_are_counted_when_the_source_is_gone_and_change_nothing_else() {
+        let mut departure = restored_move();
+        let progress = Progress { sent: 900, wire: 800, ..Progress::default() };
+        departure.happened(Instant(1), DepartureEvent::Progress(progress), &mut Effects::default());
+        let gone = DepartureEvent::SourceGone;
+        departure.happened(Instant(2), gone, &mut Effects::default());
+        let before = departure.phase.clone();
+        assert!(matches!(before, Phase::Gone { .. }));
+        let mut fx = Effects::default();
+        departure.happened(Instant(3), DepartureEvent::Sent(1000), &mut fx);
+        departure.happened(Instant(4), DepartureEvent::Sent(0), &mut fx);
+        assert_eq!((departure.bytes_sent(), &departure.phase), (1000, &before));
+        assert!(fx.now.is_empty() && fx.after_durable.is_empty() && fx.changes.is_empty());
     }
 
     #[test]

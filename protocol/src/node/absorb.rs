@@ -682,7 +682,8 @@ impl Node {
         let doublings = if begun { (setback.failures - 1).min(5) } else { 0 };
         let pause = self.config.retry * (1 << doublings);
         setback.not_before = now + pause.min(LONGEST_PAUSE);
-        setback.refused.insert(to, now + core::time::Duration::from_secs(5));
+        let passed_over = now + core::time::Duration::from_secs(5);
+        setback.refused.insert(to, (passed_over, reason.clone()));
         let next = if wanted { "it is tried again" } else { "it stays here" };
         let text = format!("{name} did not move to {there}: {reason}; {next}");
         setback.reason = reason;

@@ -67,6 +67,13 @@ pub(super) fn live(vms: &[InventoryVm]) -> BTreeSet<VmId> {
     vms.iter().filter(live).map(|one| one.vm.id).collect()
 }
 
+/// Why a VM does not move that others say to run.
+pub(crate) fn runs_too(others: &str) -> String {
+    format!(
+        "it runs at {others}, too, as said there: it does not move until one of them is ended by hand"
+    )
+}
+
 impl Node {
     /// A VM has arrived: what its source said of it before is out of date.
     pub(super) fn left_its_source(&mut self, id: MoveId) {
@@ -74,6 +81,14 @@ impl Node {
             known.running.remove(&id.vm);
             self.inventories_changed = true;
         }
+    }
+
+    /// Hosts other than `besides` that say that they run a VM, by name: this one and those that it
+    /// hears.
+    pub(crate) fn running_beside(&self, now: Instant, vm: VmId, besides: NodeId) -> Vec<String> {
+        let own = (self.me != besides && self.runs_here(now, vm)).then_some(self.me);
+        let others = self.others_running(now, vm).filter(|node| *node != besides);
+        others.chain(own).map(|node| self.directory.name(node)).collect()
     }
 
     /// Other hosts that are heard and say that they run a VM.
@@ -127,10 +142,7 @@ impl Node {
             .collect();
         let others = others.join(" and ");
         Some(match self.vms.get(&vm).map(|vm| vm.state) {
-            Some(RunState::Running) => format!(
-                "it runs at {others}, too, as said there: it does not move until one of them is ended \
-                 by hand"
-            ),
+            Some(RunState::Running) => runs_too(&others),
             _ => format!("it runs at {others}, as said there: what is here is left over"),
         })
     }

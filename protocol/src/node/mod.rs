@@ -11,7 +11,7 @@ mod advice;
 mod claims;
 mod commit;
 mod confirms;
-mod elsewhere;
+pub(crate) mod elsewhere;
 mod heartbeat;
 mod news;
 mod queue;
@@ -85,8 +85,8 @@ pub(crate) struct Setback {
     pub(crate) failures: u32,
     pub(crate) not_before: Instant,
     pub(crate) reason: String,
-    /// Destinations that refused it, until when they are passed over.
-    pub(crate) refused: BTreeMap<NodeId, Instant>,
+    /// Destinations that refused it, until when they are passed over, and why.
+    pub(crate) refused: BTreeMap<NodeId, (Instant, String)>,
 }
 
 /// One node's state machine.

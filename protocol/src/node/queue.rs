@@ -273,9 +273,14 @@ impl Node {
             .sum()
     }
 
-    fn has_refused(&self, now: Instant, vm: &Vm, node: NodeId) -> bool {
+    /// Why a VM did not get to `node` a moment ago, if it did not.
+    fn refusal(&self, now: Instant, vm: &Vm, node: NodeId) -> Option<&str> {
         let refused = self.setbacks.get(&vm.id).and_then(|one| one.refused.get(&node));
-        refused.is_some_and(|until| *until > now)
+        refused.filter(|(until, _)| *until > now).map(|(_, why)| why.as_str())
+    }
+
+    fn has_refused(&self, now: Instant, vm: &Vm, node: NodeId) -> bool {
+        self.refusal(now, vm, node).is_some()
     }
 
     fn takes(&self, now: Instant, target: &Target, vm: &Vm) -> bool {
@@ -324,14 +329,14 @@ impl Node {
                 None => "it is not heard".into(),
                 Some(host) if host.journal_fails => "its journal cannot be written".into(),
                 Some(host) if !host.takes_arrivals => "it takes no arrivals now".into(),
-                Some(_) if self.has_refused(now, vm, node) => {
-                    "it refused or failed a moment ago".into()
-                }
-                Some(host) => format!(
-                    "{} MiB of memory are needed and {} MiB are free",
-                    memory_needed(vm) >> 20,
-                    host.memory_free.saturating_sub(self.planned_at(node)) >> 20
-                ),
+                Some(host) => match self.refusal(now, vm, node) {
+                    Some(why) => format!("it did not work a moment ago: {why}"),
+                    None => format!(
+                        "{} MiB of memory are needed and {} MiB are free",
+                        memory_needed(vm) >> 20,
+                        host.memory_free.saturating_sub(self.planned_at(node)) >> 20
+                    ),
+                },
             };
             reasons.push(format!("{}: {why}", entry.name));
         }

@@ -4,15 +4,29 @@
 use crate::{
     finish,
     shown::{listed, receiver, seen, under_way, until},
-    world::{World, hypervisor::Place},
+    world::{Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
+    SiteId,
     command::Command,
     message::VmState,
     output::NoticeKind,
+    plan::Terms,
     vm::{RunState, Vm},
 };
 use std::time::Duration;
+
+/// Of the plan to empty the site once more: the VMs that go, and the reasons of those that do not.
+fn planned(world: &World, at: usize) -> (usize, Vec<Vec<String>>) {
+    let terms = Terms {
+        from_sites: vec![SiteId::of("here")],
+        to: vec![SiteId::of("there")],
+        ..Terms::default()
+    };
+    let plan = world.node(at).plan(world.local(at), &terms);
+    let (go, stay): (Vec<_>, Vec<_>) = plan.vms.into_iter().partition(|one| one.to.is_some());
+    (go.len(), stay.into_iter().map(|one| one.reasons).collect())
+}
 
 /// The VM as its owner has it.
 fn the_vm(world: &World) -> Vm {
@@ -67,6 +81,11 @@ fn a_vm_started_cold_after_the_word_never_runs_where_it_had_left_for() {
     assert!(declare_dead(&mut world, 0, to, false));
     world.run(Duration::from_secs(1));
     assert!(reasons(&world, 3.min(other)).contains("start it cold"), "{}", reasons(&world, other));
+    for host in [0, 1, other] {
+        let (go, stay) = planned(&world, host);
+        assert_eq!((go, stay.len()), (0, 1), "{host}: {stay:?}");
+        assert!(stay[0].iter().all(|reason| reason.contains("start it cold")), "{host}: {stay:?}");
+    }
     // The word outlives the daemon that took it.
     world.crash(0);
     world.start(0);
@@ -248,6 +267,11 @@ fn two_copies_after_a_wrong_word_are_an_alarm_and_do_not_move() {
         let said = &world.hosts[host].notices;
         let alarms = said.iter().filter(|one| one.kind == NoticeKind::Alarm);
         assert_eq!(alarms.filter(|one| one.text.contains("runs twice")).count(), 1, "{host}");
+        let (go, stay) = planned(&world, host);
+        assert_eq!((go, stay.len()), (0, 1), "{host}: {stay:?}");
+        let why = stay[0].join("; ");
+        let to = &world.hosts[to].name;
+        assert!(why.matches(&format!("it runs at {to}, too")).count() == 1, "{host}: {why}");
     }
     world.crash(to);
     world.run(Duration::from_secs(20));
@@ -272,8 +296,53 @@ fn what_was_left_of_a_vm_that_runs_elsewhere_does_not_move() {
         let view = seen(&world, host);
         assert!(view.done && view.stuck == 0, "{host}: {view:?}");
     }
+    for host in 0..4 {
+        assert_eq!(planned(&world, host), (0, Vec::new()), "{host}: it is no VM to move");
+    }
     let all = listed(&world, 2);
     let (_, left) = all.iter().find(|(at, _)| *at == world.hosts[1].name).expect("it is listed");
     assert_eq!(left.state, VmState::Resting);
     assert!(left.reasons.join("").contains("what is here is left over"), "{:?}", left.reasons);
+}
+
+#[test]
+fn a_vm_that_two_hosts_of_one_site_run_is_planned_once_and_stays() {
+    let mut world = World::new(&Setup::new(2, 2));
+    world.add_vm(0, 256 << 20, 0);
+    world.strict = false;
+    let guest = the_vm(&world);
+    world.hosts[1].hypervisor.put(&guest, Place::Running);
+    world.run(Duration::from_secs(6));
+    for host in 0..4 {
+        let (go, stay) = planned(&world, host);
+        assert_eq!((go, stay.len()), (0, 1), "{host}: {stay:?}");
+        let why = stay[0].join("; ");
+        assert_eq!(why.matches("until one of them is ended by hand").count(), 1, "{host}: {why}");
+    }
+}
+
+#[test]
+fn what_a_destination_has_left_over_is_named_as_the_reason() {
+    let mut world = World::new(&Setup::new(1, 2));
+    let vm = world.add_vm(0, 256 << 20, 0);
+    let left = the_vm(&world);
+    for host in [1, 2] {
+        world.hosts[host].hypervisor.put(&left, Place::ShutOff);
+    }
+    world.run(Duration::from_secs(8));
+    let already = |name: &str| format!("{name}: a VM with this id is already there");
+    for host in 0..3 {
+        let (go, stay) = planned(&world, host);
+        assert_eq!((go, stay), (0, vec![vec![already("b1"), already("b2")]]), "{host}");
+    }
+    world.evacuate(0);
+    world.run(Duration::from_secs(20));
+    assert_eq!(world.hosts[0].hypervisor.place(vm), Some(Place::Running));
+    // Between two attempts it is just being tried.
+    world.run_until(Duration::from_secs(20), "its reasons are told", |world| {
+        let said = reasons(world, 1);
+        said.contains("b1: it did not work") && said.contains("b2: it did not work")
+    });
+    let said = reasons(&world, 1);
+    assert_eq!(said.matches("moment ago: the destination refused: a VM with").count(), 2, "{said}");
 }
