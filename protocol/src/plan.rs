@@ -157,7 +157,7 @@ impl Node {
                 if candidate.one.state == VmState::Unknown || asked && candidate.is_kept() {
                     candidate.stays(candidate.one.reasons.clone());
                 }
-                listed.entry(candidate.one.vm.id).or_insert_with(Vec::new).push(candidate);
+                listed.entry(candidate.one.vm.id).or_default().push(candidate);
             }
         }
         let mut candidates: Vec<Candidate> =
