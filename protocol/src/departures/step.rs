@@ -16,7 +16,7 @@ use crate::{
     planted::Bug,
     time::{Instant, milliseconds},
     units::BytesPerSec,
-    vm::Copy,
+    vm::{Copy, RunState},
     wire,
 };
 
@@ -342,7 +342,15 @@ impl Departure {
     ) -> Ended {
         self.renewed_at = now;
         match copy {
-            Copy::Running | Copy::Paused if !outgoing => self.ask(now, fx),
+            // The hypervisor's list may be older than its resuming here.
+            Copy::Running if !outgoing => {
+                self.vm.state = RunState::Running;
+                self.ask(now, fx);
+            }
+            Copy::Paused if !outgoing => {
+                self.vm.state = RunState::Paused;
+                self.ask(now, fx);
+            }
             Copy::Running | Copy::Paused | Copy::Switching if outgoing => {
                 fx.out(Output::AbortMove { id: self.id });
             }
@@ -722,6 +730,21 @@ mod tests {
         departure.happened(Instant(4), DepartureEvent::Sent(0), &mut fx);
         assert_eq!((departure.bytes_sent(), &departure.phase), (1000, &before));
         assert!(fx.now.is_empty() && fx.after_durable.is_empty() && fx.changes.is_empty());
+    }
+
+    /// It arrived a moment ago, and the newest list is from before it was resumed.
+    #[test]
+    fn whether_a_guest_runs_is_what_is_seen_and_not_what_was_listed() {
+        for (seen, expect) in [(Copy::Running, RunState::Running), (Copy::Paused, RunState::Paused)]
+        {
+            for listed in [RunState::Running, RunState::Paused] {
+                let mut departure = restored_move();
+                departure.vm.state = listed;
+                departure.phase = Phase::Reading;
+                departure.looked(Instant(1), seen, false, &mut Effects::default());
+                assert_eq!(departure.vm.state, expect);
+            }
+        }
     }
 
     #[test]

@@ -172,6 +172,8 @@ impl Node {
         let heard_of = self.heard_of.entry(from).or_default();
         if life != Some(heartbeat.incarnation) {
             heard_of.clear();
+            // It knows of nothing that runs here.
+            self.inventory_at = Instant::default();
         }
         heard_of.extend(heartbeat.evacuations.iter().map(|record| record.id));
         heard_of.retain(|id| self.evacuations.get(*id).is_some());

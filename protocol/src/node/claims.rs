@@ -15,10 +15,10 @@ use alloc::{
 };
 use core::time::Duration;
 
-use super::Node;
+use super::{KnownInventory, Node};
 use crate::{
     effects::Effects,
-    ids::{NodeId, VmId},
+    ids::{EvacuationId, NodeId, VmId},
     time::Instant,
 };
 
@@ -33,6 +33,24 @@ impl Node {
     /// A host other than `end` that claims a VM whose handover between this host and `end` is open.
     pub(super) fn third_running(&self, vm: VmId, end: NodeId) -> Option<NodeId> {
         self.claims.get(&vm)?.keys().copied().find(|node| *node != end)
+    }
+
+    /// Whether a VM that was given away is known to have left its destination since: then it had settled
+    /// there, and who runs it now runs the only one.
+    pub(super) fn went_on(&self, now: Instant, vm: VmId) -> bool {
+        let Some(departure) = self.departures.get(vm).filter(|one| one.is_gone()) else {
+            return false;
+        };
+        let to = self.directory.name(departure.to);
+        let ago = |evacuation: EvacuationId, ms: u64| {
+            let age = self.evacuations.get(evacuation).map(|known| known.age(now))?;
+            Some(age.saturating_sub(Duration::from_millis(ms)))
+        };
+        let Some(began) = ago(departure.evacuation, departure.start_ms) else { return false };
+        self.outcomes.iter().any(|((evacuation, moved), outcome)| {
+            let later = ago(*evacuation, outcome.end_ms).is_some_and(|ended| ended < began);
+            *moved == vm && outcome.from == to && later
+        })
     }
 
     /// Takes in what has been told since.
@@ -64,7 +82,7 @@ impl Node {
             let before = claims.len();
             claims.retain(|node, gone_since| {
                 let known = self.inventories.get(node);
-                let untold = known.is_none_or(|known| known.told_at == Instant::default());
+                let untold = known.is_none_or(KnownInventory::is_untold);
                 let has = untold || known.is_some_and(|known| known.live.contains(vm));
                 if has || !self.membership.is_up(now, *node) {
                     *gone_since = None;

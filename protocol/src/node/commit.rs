@@ -10,6 +10,7 @@
 //! - a VM that a third host claims ([`super::claims`]) is neither given away nor resumed.
 
 use alloc::{format, string::String};
+use core::time::Duration;
 
 use super::Node;
 use crate::{
@@ -19,17 +20,35 @@ use crate::{
     time::Instant,
 };
 
+/// Time in which a restarted daemon hears all that are up: connections have to be made first.
+const HEARD_WITHIN: Duration = Duration::from_millis(1500);
+/// Time in which those have told what they run, as a rule: it waits for them no longer.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
 impl Node {
     /// Says the commits of this step, to destinations that are heard: others could not go by them.
     pub(super) fn say_commits(&mut self, now: Instant, fx: &mut Effects) {
         for commit in core::mem::take(&mut fx.commits) {
             let Some(heard) = self.membership.echo_for(now, commit.to) else { continue };
+            if commit.id.incarnation != self.incarnation && !self.has_heard_all(now) {
+                continue;
+            }
             if self.third_running(commit.id.vm, commit.to).is_some() {
                 continue;
             }
             let (id, paused_ms, resumes) = (commit.id, commit.paused_ms, commit.resumes);
             fx.send(commit.to, Direct::SourceGone { id, paused_ms, resumes, heard });
         }
+    }
+
+    /// Whether this life of the daemon has been told what the others run: meanwhile a person may have
+    /// started a VM cold that a former life gave away.
+    fn has_heard_all(&self, now: Instant) -> bool {
+        let since = now.since(self.started_at);
+        let told = |node| self.inventories.get(&node).is_some_and(|one| !one.is_untold());
+        self.is_large()
+            || since >= TOLD_WITHIN
+            || since >= HEARD_WITHIN && self.membership.up(now).all(|(node, _)| told(node))
     }
 
     /// Whether nobody can have taken this node for dead since a commit was said that names the

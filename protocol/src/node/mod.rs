@@ -79,6 +79,13 @@ pub struct KnownInventory {
     pub(crate) live: BTreeSet<VmId>,
 }
 
+impl KnownInventory {
+    /// Whether none has been complete here yet.
+    pub(crate) fn is_untold(&self) -> bool {
+        self.told_at == Instant::default()
+    }
+}
+
 /// How often a VM's move has failed, and when to try again.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Setback {

@@ -7,7 +7,7 @@ use super::{Node, stranded::Stranding};
 use crate::{
     allocation::{Share, allocate, under_way},
     capacity::{Outlook, SenderReport},
-    departures::{Departure, GivingUp, Phase},
+    departures::{Departure, GivingUp, Phase, step::Ended},
     effects::Effects,
     evacuation::State,
     ids::{EvacuationId, LinkId, MoveId, NodeId, SiteId, VmId},
@@ -362,6 +362,11 @@ impl Node {
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
             self.tell_waits(now, vm, fx);
+            if third.is_some() && self.went_on(now, vm) {
+                let ended = self.departures.get_mut(vm).map(|one| one.settled(0, fx));
+                self.departure_ended(now, vm, ended.unwrap_or(Ended::No), fx);
+                continue;
+            }
             let Some(departure) = self.departures.get_mut(vm) else { continue };
             if departure.lost_there && third.is_some() {
                 self.strand(vm, Stranding::LostThere, fx);

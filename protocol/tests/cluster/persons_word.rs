@@ -165,6 +165,25 @@ fn a_daemon_that_restarts_does_not_let_go_of_a_copy_that_is_held() {
     }
 }
 
+/// The source's daemon has not seen how the VM was started.
+#[test]
+fn a_source_that_was_away_hears_what_the_others_run_before_it_gives_anything_away() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    world.crash(to);
+    world.run(Duration::from_millis(800));
+    world.crash(0);
+    world.run(Duration::from_secs(5));
+    still_waits(&world, to);
+    start_cold(&mut world, 5 - to);
+    world.start(0);
+    world.start(to);
+    world.run(Duration::from_secs(40));
+    still_waits(&world, to);
+    assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+}
+
 #[test]
 fn the_word_is_not_taken_for_a_copy_of_what_a_third_host_runs() {
     let (mut world, to) = given_to_a_silent_host();

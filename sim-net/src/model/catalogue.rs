@@ -172,7 +172,8 @@ const HANDOVERS: [Named<handover::Bounds>; 6] = [
     // Daemons die at any moment, with and without what they wrote.
     ("handover-restarted", |size| handover::Bounds {
         pauses: size.of(0, 0, 1),
-        crashes: size.of(1, 2, 2),
+        long_pauses: size.of(0, 1, 1),
+        crashes: size.of(1, 1, 2),
         ..CALM
     }),
     // A host loses power at any moment.
