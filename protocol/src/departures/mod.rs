@@ -1,14 +1,17 @@
 //! The source's end of each VM's way: from its reservation to the word that it runs elsewhere.
 //!
 //! Invariants:
-//! - *gone is gone*: [`Direct::SourceGone`] is said for an attempt only after this host's hypervisor
-//!   showed that nothing of the VM can run here any more, and then for ever;
-//! - *kept is kept*: an attempt of which [`Direct::SourceKept`] was said is never said to be gone;
+//! - *gone is gone*: [`SourceGone`] is said for an attempt only after this host's hypervisor showed that
+//!   nothing of the VM can run here any more, and then for ever, unless a person's word takes it back;
+//! - *kept is kept*: an attempt of which [`SourceKept`] was said is never said to be gone;
 //! - *a lost answer is unknown*: no outcome is concluded from a return code or from silence, only
 //!   from what a hypervisor shows.
 //!
 //! Together with [`crate::arrivals`], which resumes a copy only on `SourceGone` of that very
 //! attempt, this is why a VM never runs twice. [`step`] holds the transitions.
+//!
+//! [`SourceGone`]: crate::message::Direct::SourceGone
+//! [`SourceKept`]: crate::message::Direct::SourceKept
 
 pub(crate) mod step;
 
