@@ -59,6 +59,10 @@ impl Node {
             let me = self.directory.name(self.me);
             let third = self.third_running(departure.id.vm, departure.to);
             return alloc::vec![match third.map(|node| self.directory.name(node)) {
+                Some(third) if silent => format!(
+                    "{third} says that it runs it, so {to}, which is not heard, is not told to run what \
+                     it may have of it. If {to} is lost: `lifeboat cancel --declare-dead {to}` on {me}"
+                ),
                 Some(third) => format!(
                     "{third} says that it runs it, so {to} is not told to run what it has of it: end \
                      one of the two by hand"
