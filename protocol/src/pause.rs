@@ -60,21 +60,10 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ids::VmId, vm::Policy};
+    use crate::vm::{Policy, sample};
 
     fn guest(dirty_rate: u64) -> Vm {
-        Vm {
-            id: VmId([1; 16]),
-            name: "web".into(),
-            state: RunState::Running,
-            memory: 1 << 30,
-            processors: 1,
-            disk: 0,
-            dirty_rate,
-            working_set: 0,
-            policy: Policy { max_downtime_ms: 300, ..Policy::default() },
-            obstacles: alloc::vec::Vec::new(),
-        }
+        Vm { dirty_rate, policy: Policy { max_downtime_ms: 300, ..Policy::default() }, ..sample() }
     }
 
     #[test]

@@ -171,3 +171,20 @@ pub fn precopy_time(bytes: u64, rate: u64, dirty_rate: u64) -> Duration {
     let effective = rate.saturating_sub(dirty_rate).max(rate / 20);
     BytesPerSec(effective).time_for(bytes)
 }
+
+/// A running guest of 1 GiB that rewrites nothing, for tests.
+#[cfg(test)]
+pub(crate) fn sample() -> Vm {
+    Vm {
+        id: VmId([1; 16]),
+        name: "web".into(),
+        state: RunState::Running,
+        memory: 1 << 30,
+        processors: 1,
+        disk: 0,
+        dirty_rate: 0,
+        working_set: 0,
+        policy: Policy::default(),
+        obstacles: alloc::vec::Vec::new(),
+    }
+}

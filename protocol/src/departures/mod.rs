@@ -373,22 +373,11 @@ pub(crate) fn answer_without_record(offline: bool, copy: Copy, outgoing: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vm::Policy;
+    use crate::vm::sample;
 
     #[test]
     fn what_a_guest_rewrites_in_a_pass_is_no_more_than_its_working_set() {
-        let mut vm = Vm {
-            id: VmId([1; 16]),
-            name: "web".into(),
-            state: RunState::Running,
-            memory: 1 << 30,
-            processors: 1,
-            disk: 0,
-            dirty_rate: 8_000_000,
-            working_set: 0,
-            policy: Policy::default(),
-            obstacles: alloc::vec::Vec::new(),
-        };
+        let mut vm = Vm { dirty_rate: 8_000_000, ..sample() };
         let seconds = Duration::from_secs;
         assert_eq!(rewritten(&vm, 0, seconds(5)), 40_000_000);
         assert_eq!(rewritten(&vm, 20_000_000, seconds(5)), 100_000_000, "what was measured counts");

@@ -662,25 +662,14 @@ pub(crate) fn restored(
 mod tests {
     use super::*;
     use crate::{
-        ids::{EvacuationId, Incarnation, LinkId, NodeId, VmId},
+        ids::{EvacuationId, Incarnation, LinkId, NodeId},
         journal::DepartureRecord,
         message::Stage,
-        vm::{Policy, Progress, RunState, Vm},
+        vm::{Progress, RunState, sample},
     };
 
     fn restored_move() -> Departure {
-        let vm = Vm {
-            id: VmId([1; 16]),
-            name: "web".into(),
-            state: RunState::Running,
-            memory: 1 << 30,
-            processors: 1,
-            disk: 0,
-            dirty_rate: 0,
-            working_set: 0,
-            policy: Policy::default(),
-            obstacles: alloc::vec::Vec::new(),
-        };
+        let vm = sample();
         let id = MoveId { vm: vm.id, source: NodeId(1), incarnation: Incarnation(1), attempt: 1 };
         let record = DepartureRecord {
             to: NodeId(2),

@@ -5,7 +5,9 @@
 //! makes a second one. Here that is noticed.
 //!
 //! Invariants:
-//! - a VM that a living host says to run is neither begun, nor given away, nor resumed anywhere else;
+//! - a VM that another host which is heard says to run is not begun here; what was seen so stays so while
+//!   that host is silent, until it says otherwise or a person declares it dead. What is under way already is
+//!   held by [`super::claims`];
 //! - two living hosts that go on to say so of the same VM are an alarm, and no evacuation of it is done.
 //!
 //! In a cluster so large that inventories are not told to all this sees nothing.

@@ -1,10 +1,10 @@
 //! An evacuation is cancelled, with and without giving up what is under way, and started again.
 
 use crate::{
-    LIMIT, finish, warm,
-    world::{MIB, Setup, World, hypervisor::Place},
+    finish, warm,
+    world::{Setup, World},
 };
-use lifeboat_protocol::{EvacuationId, SiteId, command::Command};
+use lifeboat_protocol::command::Command;
 use std::time::Duration;
 
 fn safe(world: &World) -> usize {
@@ -58,25 +58,4 @@ fn a_cancelled_evacuation_is_not_revived_by_a_node_that_missed_it() {
     world.run(Duration::from_secs(40));
     assert!(world.settled(), "{}", world.describe());
     assert_eq!(safe(&world), count);
-}
-
-/// The next evacuation, back to where it came from, is on when it arrives: it leaves before the hypervisor
-/// has listed it as running.
-#[test]
-fn a_vm_that_leaves_again_as_soon_as_it_arrives_goes_on_running() {
-    let mut world = World::new(&Setup::new(1, 1));
-    world.add_vm(0, 300 * MIB, 1_000_000);
-    world.run(Duration::from_secs(10));
-    let first = world.evacuate(0);
-    world.run(Duration::from_secs(1));
-    world.command(0, Command::Cancel { id: first, abort: false });
-    let (from_sites, to) = (vec![SiteId::of("there")], vec![SiteId::of("here")]);
-    let (id, from_hosts, deadline_ms) = (EvacuationId(7), Vec::new(), None);
-    world.command(1, Command::Evacuate { id, from_sites, from_hosts, to, deadline_ms });
-    let vm = world.vms[0];
-    world.run_until(LIMIT, "it is back", |world| {
-        let arrived = world.hosts[1].notices.iter().any(|one| one.text.contains("at a1"));
-        arrived && world.settled()
-    });
-    assert_eq!(world.hosts[0].hypervisor.place(vm), Some(Place::Running), "{}", world.describe());
 }
