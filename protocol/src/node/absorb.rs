@@ -274,9 +274,14 @@ impl Node {
             self.inventories_changed = true;
         }
         for (evacuation, outcome) in inventory.outcomes {
-            // Of its own moves alone a node can know how they ended.
-            let own = outcome.from == self.directory.name(from);
-            if own && self.evacuations.get(evacuation).is_some() {
+            if self.evacuations.get(evacuation).is_none() {
+                continue;
+            }
+            // The source decides how its move ended; the destination can only repeat what that said.
+            let name = self.directory.name(from);
+            let known = self.outcomes.get(&(evacuation, outcome.vm));
+            let repeats = known.is_none_or(|known| known.end_ms < outcome.end_ms);
+            if outcome.from == name || outcome.to == name && repeats {
                 self.learn_outcome(evacuation, outcome, fx);
             }
         }

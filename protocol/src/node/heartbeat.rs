@@ -5,13 +5,13 @@ use alloc::{string::String, vec::Vec};
 use super::{Node, absorb::INVENTORY_PART};
 use crate::{
     effects::Effects,
-    ids::{LinkId, NodeId},
+    ids::{EvacuationId, LinkId, NodeId},
     message::{Heartbeat, HostReport, Inventory, InventoryVm, LinkReport, Message, VmState},
     output::Output,
     planted::Bug,
     time::Instant,
     tokens::Table,
-    vm::Vm,
+    vm::{Outcome, Vm},
     wire,
 };
 
@@ -149,15 +149,7 @@ impl Node {
         }
         self.inventory_version += 1;
         self.inventory_at = now;
-        let name = self.directory.name(self.me);
-        let mut outcomes = self
-            .outcomes
-            .iter()
-            .filter(|((evacuation, _), outcome)| {
-                outcome.from == name && self.evacuations.get(*evacuation).is_some()
-            })
-            .map(|((evacuation, _), outcome)| (*evacuation, outcome.clone()))
-            .collect::<Vec<_>>();
+        let mut outcomes = self.outcomes_told(now);
         let mut parts = match self.config.planted(Bug::EndlessInventory) {
             true => alloc::vec![vms.clone()],
             false => parts_of(&vms),
@@ -178,6 +170,20 @@ impl Node {
             fx.out(Output::Broadcast(wire::encode(&Message::Inventory(inventory))));
         }
         self.inventory_sent = vms;
+    }
+
+    /// How the moves from here ended, and for hosts that are silent how those from there to here did.
+    fn outcomes_told(&self, now: Instant) -> Vec<(EvacuationId, Outcome)> {
+        let own = self.directory.name(self.me);
+        let silent = |name: &str| !self.membership.is_up(now, NodeId::of(name));
+        let ours = |one: &Outcome| one.from == own || one.to == own && silent(&one.from);
+        let known = self.outcomes.iter();
+        known
+            .filter(|((evacuation, _), one)| {
+                ours(one) && self.evacuations.get(*evacuation).is_some()
+            })
+            .map(|((evacuation, _), one)| (*evacuation, one.clone()))
+            .collect()
     }
 
     /// All VMs of this host with their states.

@@ -2,12 +2,12 @@
 //! can know. Right or wrong, what the cluster can notice it notices.
 
 use crate::{
-    finish,
+    LIMIT, finish,
     shown::{listed, receiver, seen, under_way, until},
     world::{Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
-    SiteId,
+    EvacuationId, SiteId,
     command::Command,
     message::VmState,
     output::NoticeKind,
@@ -182,6 +182,38 @@ fn a_source_that_was_away_hears_what_the_others_run_before_it_gives_anything_awa
     world.run(Duration::from_secs(40));
     still_waits(&world, to);
     assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+}
+
+/// That it arrived is known by how it went on, which its last destination tells where the host between
+/// is lost: nobody is asked for a word.
+#[test]
+fn a_source_that_was_away_learns_from_a_later_host_that_its_vm_arrived() {
+    let mut world = under_way();
+    let first = seen(&world, 1).id;
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    world.run_until(LIMIT, "it runs there", |world| {
+        world.hosts[to].hypervisor.place(world.vms[0]) == Some(Place::Running)
+    });
+    world.crash(0);
+    world.command(1, Command::Cancel { id: first, abort: false });
+    let back = Command::Evacuate {
+        id: EvacuationId(first.0 + 1),
+        from_sites: vec![SiteId::of("there")],
+        from_hosts: Vec::new(),
+        to: vec![SiteId::of("here")],
+        deadline_ms: None,
+    };
+    world.command(1, back);
+    world.run_until(LIMIT, "it goes back", |world| {
+        world.hosts[1].hypervisor.place(world.vms[0]) == Some(Place::Running)
+    });
+    world.run(Duration::from_secs(8));
+    world.kill_host(to);
+    world.start(0);
+    world.run(Duration::from_secs(30));
+    assert_eq!(reasons(&world, 0), "");
+    assert!(seen(&world, 1).done && world.settled(), "{}", world.describe());
 }
 
 #[test]
