@@ -53,6 +53,8 @@ pub struct Declared {
     /// VMs that had left the host that answers for the dead one, and are not given to it any more: they
     /// can be started cold elsewhere.
     pub not_given: Vec<String>,
+    /// VMs that stood still because the dead host had said that it runs them, too.
+    pub freed: Vec<String>,
 }
 
 /// The terms of an evacuation, by name.

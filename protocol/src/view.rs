@@ -18,6 +18,8 @@ use crate::{
     vm::Outcome,
 };
 
+pub use crate::node::elsewhere::runs_twice;
+
 /// Part of a link below which what arrives is the carriers' own talk and no VM, thousandths.
 const FLOWS_PERMILLE: u64 = 10;
 

@@ -86,26 +86,37 @@ async fn declare_dead(daemon: &Daemon, args: &CancelArgs, host: &str) -> Result<
         return print_json(&declared);
     }
     let here = &status.node;
-    let Declared { not_given } = declared;
+    let Declared { not_given, freed } = declared;
     let mut waited = waiting_on(here, &vms);
     waited.retain(|name| !not_given.contains(name));
-    if !not_given.is_empty() {
-        print(&what_is_not_given(host, here, &not_given))?;
-        if waited.is_empty() {
-            return Ok(());
-        }
+    let said = [what_is_not_given(host, here, &not_given), what_is_free(host, here, &freed)];
+    for text in said.iter().flatten() {
+        print(text)?;
+    }
+    if waited.is_empty() && said.iter().any(Option::is_some) {
+        return Ok(());
     }
     let left = until_they_run(daemon, here, &waited).await?;
     print(&what_came_of_it(host, here, &waited, &left, &vms))
 }
 
 /// What can be done with VMs that had left for a host which is dead.
-fn what_is_not_given(dead: &str, here: &str, names: &[String]) -> String {
-    format!(
+fn what_is_not_given(dead: &str, here: &str, names: &[String]) -> Option<String> {
+    let text = format!(
         "{here} takes {dead} for dead and will never let it run what left for it: {}. Start it cold from \
          its disk on another host now; if {dead} comes back, end the copy there by hand",
         names.join(", ")
-    )
+    );
+    (!names.is_empty()).then_some(text)
+}
+
+/// What becomes of VMs that did not move because a host which is dead had said that it runs them, too.
+fn what_is_free(dead: &str, here: &str, names: &[String]) -> Option<String> {
+    let text = format!(
+        "{here} takes {dead} for dead: what it said to run holds nothing back here any more: {}",
+        names.join(", ")
+    );
+    (!names.is_empty()).then_some(text)
 }
 
 /// The names of the VMs that wait on a host for the word of another.
@@ -260,8 +271,14 @@ mod tests {
 
     #[test]
     fn what_left_for_a_dead_host_can_be_started_cold() {
-        let text = what_is_not_given("b1", "a1", &["web".to_owned()]);
+        let text = what_is_not_given("b1", "a1", &["web".to_owned()]).expect("one");
         assert!(text.contains("left for it: web. Start it cold"), "{text}");
+        let text = what_is_free("b1", "a1", &["web".to_owned()]).expect("one");
+        assert!(text.ends_with("holds nothing back here any more: web"), "{text}");
+        assert_eq!(
+            (what_is_not_given("b1", "a1", &[]), what_is_free("b1", "a1", &[])),
+            (None, None)
+        );
     }
 
     #[test]

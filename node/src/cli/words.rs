@@ -59,12 +59,7 @@ pub(super) fn uncertain(vm: &VmInfo) -> String {
 
 /// That a VM runs twice, and what to do.
 pub(super) fn runs_twice(double: &DoubleInfo) -> String {
-    format!(
-        "{} runs twice: {} say that they run it. End one of them by hand, at once; if one of these hosts \
-         is lost, `lifeboat cancel --declare-dead` it on the other",
-        double.name,
-        double.hosts.join(" and ")
-    )
+    lifeboat_protocol::view::runs_twice(&double.name, &double.hosts)
 }
 
 /// When an evacuation ends at the present rate: only what can leave has a rate.

@@ -6,20 +6,17 @@ use lifeboat_protocol::{
     EvacuationId, NodeId, SiteId,
     command::Command,
     evacuation::{Evacuations, State},
-    membership::Liveness,
-    message::{HeldBack, VmState},
+    message::VmState,
     plan,
-    units::BytesPerSec,
-    view::{EvacuationView, LinkView, NodeView, VmView},
-    vm::RunState,
+    view::EvacuationView,
 };
 
-use super::{Daemon, clock, measure};
+use super::{
+    Daemon, clock,
+    infos::{host_info, link_info, milliseconds, plan_info, state_name, vm_info},
+};
 use crate::{
-    api::{
-        Arrived, Cancelled, Declared, DoubleInfo, EvacuationInfo, HostInfo, IssuerInfo, LinkInfo,
-        PlanInfo, PlannedVmInfo, Report, Request, SenderInfo, Started, Status, Terms, VmInfo,
-    },
+    api::{Cancelled, Declared, DoubleInfo, EvacuationInfo, Request, Started, Status, Terms},
     control::{self, Responder},
 };
 
@@ -185,6 +182,7 @@ impl Daemon {
         if let Some(reason) = self.node.declaration_refused(clock::now(), node, whole_site) {
             return refuse(responder, reason);
         }
+        let freed = self.node.held_by(node);
         self.handle(lifeboat_protocol::Input::Command(Command::DeclareDead { node, whole_site }));
         let not_given = self.node.not_given_to(node);
         let (written, mut journal) = (self.node.written(), self.journal.state());
@@ -192,7 +190,7 @@ impl Daemon {
             let durable = journal.wait_for(|state| state.durable >= written);
             let durable = tokio::time::timeout(DURABLE_WITHIN, durable).await;
             match durable {
-                Ok(Ok(_)) => finish(responder, &Declared { not_given }),
+                Ok(Ok(_)) => finish(responder, &Declared { not_given, freed }),
                 _ => refuse(
                     responder,
                     "the journal here could not be written, so the word may be forgotten if this daemon \
@@ -253,7 +251,7 @@ impl Daemon {
     }
 
     /// Of `all` those that go on to move VMs from hosts which one that was ended empties, too.
-    fn goes_on(
+    pub(super) fn goes_on(
         &self,
         all: &[EvacuationView],
         ended: &[EvacuationId],
@@ -281,7 +279,7 @@ impl Daemon {
     }
 
     /// The hosts that an evacuation empties.
-    fn sources(&self, view: &EvacuationView) -> Vec<String> {
+    pub(super) fn sources(&self, view: &EvacuationView) -> Vec<String> {
         let nodes = self.config.nodes.iter();
         let covered =
             nodes.filter(|node| view.from.contains(&node.site) || view.from.contains(&node.name));
@@ -317,84 +315,7 @@ impl Daemon {
         });
     }
 
-    fn report(&self, id: Option<&str>) -> Result<Report, String> {
-        let now = clock::now();
-        let views = self.node.evacuations_view(now);
-        let all = views.clone();
-        let view = match id {
-            Some(id) => {
-                views.into_iter().find(|view| view.id.to_string() == id).ok_or_else(|| {
-                    format!("there is no evacuation {id}; `lifeboat status --all` lists them")
-                })?
-            }
-            None => latest(views).ok_or("no evacuation has been started yet")?,
-        };
-        let arrived: Vec<Arrived> =
-            self.node.outcomes_view(view.id).into_iter().map(arrived).collect();
-        let sources = self.sources(&view);
-        let waiting = self
-            .node
-            .vms_view(now)
-            .into_iter()
-            .filter(|one| sources.contains(&one.host) && one.vm.state != VmState::Arriving)
-            .filter(|one| {
-                let id = one.vm.vm.id.to_string();
-                arrived.iter().all(|arrived| arrived.id != id)
-            })
-            .map(vm_info)
-            .collect();
-        let concerned: Vec<String> = self
-            .config
-            .nodes
-            .iter()
-            .filter(|node| sources.contains(&node.name) || view.to.contains(&node.site))
-            .map(|node| node.name.clone())
-            .collect();
-        let uncertain = self
-            .node
-            .vms_view(now)
-            .into_iter()
-            .filter(|one| one.heard && one.vm.state == VmState::Unknown)
-            .filter(|one| concerned.contains(&one.host))
-            .map(vm_info)
-            .collect();
-        let doubles = self
-            .node
-            .doubles_view(now)
-            .into_iter()
-            .filter(|(_, hosts)| hosts.iter().any(|host| concerned.contains(host)))
-            .map(|(name, hosts)| DoubleInfo { name, hosts })
-            .collect();
-        let used: Vec<LinkView> = self
-            .node
-            .links_view(now)
-            .into_iter()
-            .filter(|link| self.is_used(link, &view))
-            .collect();
-        let (capacity, source) = self.capacity(&used);
-        let measures = measure::measures(&arrived, capacity, source);
-        let links = used.into_iter().map(link_info).collect();
-        let goes_on = match view.state {
-            State::Active => Vec::new(),
-            State::Cancelled | State::Aborted => self.goes_on(&all, &[view.id], &view),
-        };
-        let evacuation = self.evacuation_info(view);
-        Ok(Report { evacuation, links, arrived, waiting, uncertain, doubles, goes_on, measures })
-    }
-
-    fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {
-        self.node.directory().link(link.id).is_some_and(|entry| {
-            let from = self.node.directory().site_name(entry.from);
-            let sources =
-                self.config.nodes.iter().filter(|node| {
-                    view.from.contains(&node.site) || view.from.contains(&node.name)
-                });
-            sources.into_iter().any(|node| node.site == from)
-                && entry.to.iter().any(|to| view.to.contains(&self.node.directory().site_name(*to)))
-        })
-    }
-
-    fn evacuation_info(&self, view: EvacuationView) -> EvacuationInfo {
+    pub(super) fn evacuation_info(&self, view: EvacuationView) -> EvacuationInfo {
         // What the hosts tell of their queues belongs to what empties them now.
         let current = view.state == State::Active;
         let of_now = |count: u32| if current { count } else { 0 };
@@ -418,17 +339,6 @@ impl Daemon {
             distant: view.distant,
             hypervisor_down: view.hypervisor_down,
             remaining_ms: view.remaining.filter(|_| current).map(milliseconds),
-        }
-    }
-
-    /// The capacity that bounds rest on: the configured ceiling where there is one.
-    fn capacity(&self, links: &[LinkView]) -> (u64, &'static str) {
-        let ceiling =
-            |link: &LinkView| self.node.directory().link(link.id).and_then(|entry| entry.ceiling);
-        let configured: Option<Vec<BytesPerSec>> = links.iter().map(ceiling).collect();
-        match configured.filter(|all| !all.is_empty()) {
-            Some(all) => (all.iter().map(|rate| rate.0).sum(), "configured"),
-            None => (links.iter().map(|link| link.capacity.0).sum(), "estimate"),
         }
     }
 }
@@ -471,18 +381,6 @@ fn is_done(view: &EvacuationView) -> bool {
     view.state == State::Active && view.done
 }
 
-/// The evacuation that is meant if none is named: the newest that is active or has moved something.
-/// One that another with the same terms moves the VMs of, or that found nothing to move, tells
-/// nothing.
-fn latest(mut views: Vec<EvacuationView>) -> Option<EvacuationView> {
-    let tells = |view: &EvacuationView| {
-        let active = view.state == State::Active && !view.done;
-        view.merged_into.is_none() && (active || view.arrived > 0)
-    };
-    let told = views.iter().rposition(tells);
-    told.map(|at| views.swap_remove(at)).or_else(|| views.pop())
-}
-
 fn nothing_is_active(done: &[String]) -> String {
     let reason = "no evacuation is active".to_owned();
     let Some(one) = done.first() else { return reason };
@@ -493,249 +391,9 @@ fn nothing_is_active(done: &[String]) -> String {
     )
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn microseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn host_info(view: NodeView) -> HostInfo {
-    let state = match view.liveness {
-        _ if view.distant => "distant",
-        Liveness::Alive => "alive",
-        Liveness::Suspected => "suspected",
-        Liveness::Dead => "dead",
-        Liveness::Left => "left",
-        Liveness::Unseen => "unseen",
-    };
-    let host = view.host.unwrap_or_default();
-    HostInfo {
-        name: view.name,
-        site: view.site,
-        state: state.to_owned(),
-        steward: view.steward,
-        vms_told: view.vms_told,
-        memory_total_bytes: host.memory_total,
-        memory_free_bytes: host.memory_free,
-        cpu_free_permille: host.cpu_free_permille,
-        runtime_left_ms: host.runtime_left_ms,
-        nic_sent_bytes_per_sec: host.nic_sent.0,
-        nic_received_bytes_per_sec: host.nic_received.0,
-        hypervisor_up: host.hypervisor_up,
-        takes_arrivals: host.takes_arrivals,
-        journal_fails: host.journal_fails,
-        vms_left: view.queue.vms,
-        vms_stuck: view.queue.stuck,
-        round_trip_us: view.round_trip.map(microseconds),
-    }
-}
-
-fn link_info(view: LinkView) -> LinkInfo {
-    let senders = view.senders.into_iter().map(|(host, tokens, sent, held_back)| SenderInfo {
-        host,
-        tokens,
-        sent_bytes_per_sec: sent.0,
-        held_back: match held_back {
-            HeldBack::Idle => "idle",
-            HeldBack::Tokens => "tokens",
-            HeldBack::Link => "link",
-            HeldBack::Source => "source",
-        }
-        .to_owned(),
-    });
-    LinkInfo {
-        name: view.name,
-        capacity_bytes_per_sec: view.capacity.0,
-        usable_bytes_per_sec: view.usable.0,
-        arrived_bytes_per_sec: view.arrived.0,
-        senders: senders.collect(),
-        issuers: view
-            .issuers
-            .into_iter()
-            .map(|(host, tokens)| IssuerInfo { host, tokens })
-            .collect(),
-        contested_slices: view.contested,
-        round_trip_us: microseconds(view.round_trip),
-    }
-}
-
-fn state_name(state: State, done: bool) -> &'static str {
-    match state {
-        State::Active if done => "done",
-        State::Active => "active",
-        State::Cancelled => "cancelled",
-        State::Aborted => "aborted",
-    }
-}
-
-/// Whether a guest executes where it is listed, as far as that is known.
-fn guest(view: &VmView) -> &'static str {
-    let state = match view.vm.vm.state {
-        RunState::Running => "running",
-        RunState::Paused => "paused",
-        RunState::ShutOff => "shut_off",
-    };
-    match view.vm.state {
-        _ if view.vm.vm.state == RunState::ShutOff => state,
-        VmState::Arriving => "incoming",
-        VmState::Unknown => "unknown",
-        _ if !view.heard => "unknown",
-        VmState::Switching | VmState::Committing => "paused",
-        _ => state,
-    }
-}
-
-fn vm_info(view: VmView) -> VmInfo {
-    let run_state = guest(&view).to_owned();
-    let state = match view.vm.state {
-        VmState::Resting => "resting",
-        VmState::Queued => "queued",
-        VmState::Reserved => "reserved",
-        VmState::Moving => "moving",
-        VmState::Switching => "switching",
-        VmState::Committing => "committing",
-        VmState::Failed => "failed",
-        VmState::Unknown => "unknown",
-        VmState::Arriving => "arriving",
-    };
-    let vm = view.vm.vm;
-    VmInfo {
-        id: vm.id.to_string(),
-        name: vm.name,
-        host: view.host,
-        run_state,
-        state: state.to_owned(),
-        priority: vm.policy.priority,
-        memory_bytes: vm.memory,
-        remaining_bytes: view.vm.remaining,
-        reasons: view.vm.reasons,
-    }
-}
-
-fn plan_info(plan: plan::Plan) -> PlanInfo {
-    let vms = plan.vms.into_iter().map(|one| PlannedVmInfo {
-        name: one.vm.name,
-        id: one.vm.id.to_string(),
-        priority: one.vm.policy.priority,
-        memory_bytes: one.vm.memory,
-        from: one.from,
-        to: one.to,
-        start_ms: one.start_ms,
-        finish_ms: one.finish_ms,
-        downtime_ms: one.downtime_ms,
-        late: one.late,
-        reasons: one.reasons,
-    });
-    PlanInfo {
-        vms: vms.collect(),
-        silent: plan.silent,
-        hypervisor_down: plan.hypervisor_down,
-        untold: plan.untold,
-        not_told_yet: plan.not_told_yet,
-        total_ms: plan.total_ms,
-        bytes: plan.bytes,
-    }
-}
-
-fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
-    // A daemon that was started anew in the middle of a move has lost these two.
-    let counted = outcome.bytes_sent > 0 || outcome.bytes_needed == 0;
-    Arrived {
-        id: outcome.vm.to_string(),
-        name: outcome.name,
-        from: outcome.from,
-        to: outcome.to,
-        start_ms: outcome.start_ms,
-        end_ms: outcome.end_ms,
-        downtime_ms: counted.then_some(outcome.downtime_ms),
-        bytes_needed: outcome.bytes_needed,
-        bytes_sent: counted.then_some(outcome.bytes_sent),
-        attempts: outcome.attempts,
-        dirty_bytes_per_sec: outcome.dirty_rate,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lifeboat_protocol::{
-        VmId,
-        message::InventoryVm,
-        vm::{Policy, Vm},
-    };
-
-    fn view(id: u64, state: State, done: bool, arrived: usize) -> EvacuationView {
-        EvacuationView {
-            id: EvacuationId(id),
-            initiator: "a1".to_owned(),
-            from: vec!["a".to_owned()],
-            to: vec!["b".to_owned()],
-            state,
-            merged_into: None,
-            age: Duration::ZERO,
-            time_left: None,
-            vms_left: 0,
-            stuck: 0,
-            unknown: 0,
-            bytes_left: 0,
-            arrived,
-            silent: Vec::new(),
-            not_heard: 0,
-            distant: Vec::new(),
-            hypervisor_down: Vec::new(),
-            done,
-            remaining: None,
-        }
-    }
-
-    #[test]
-    fn the_evacuation_that_is_meant_is_one_that_tells_something() {
-        let check = |views: Vec<EvacuationView>, expect: Option<u64>| {
-            assert_eq!(latest(views).map(|view| view.id.0), expect);
-        };
-        check(Vec::new(), None);
-        check(vec![view(1, State::Active, true, 0)], Some(1));
-        check(vec![view(1, State::Active, true, 3), view(2, State::Active, true, 0)], Some(1));
-        check(
-            vec![view(1, State::Aborted, false, 3), view(2, State::Cancelled, false, 0)],
-            Some(1),
-        );
-        check(vec![view(1, State::Active, true, 3), view(2, State::Active, false, 0)], Some(2));
-        let merged = EvacuationView {
-            merged_into: Some(EvacuationId(1)),
-            ..view(2, State::Active, false, 3)
-        };
-        check(vec![view(1, State::Active, false, 3), merged], Some(1));
-    }
-
-    #[test]
-    fn a_guest_that_stands_still_is_not_said_to_run() {
-        let check = |state: VmState, heard: bool, expect: &str| {
-            let vm = Vm {
-                id: VmId([1; 16]),
-                name: "web".to_owned(),
-                state: RunState::Running,
-                memory: 1,
-                processors: 1,
-                disk: 0,
-                dirty_rate: 0,
-                working_set: 0,
-                policy: Policy::default(),
-                obstacles: Vec::new(),
-            };
-            let vm = InventoryVm { vm, state, remaining: 0, reasons: Vec::new() };
-            let found = vm_info(VmView { host: "a1".to_owned(), heard, vm }).run_state;
-            assert_eq!(found, expect, "{state:?}");
-        };
-        check(VmState::Moving, true, "running");
-        check(VmState::Moving, false, "unknown");
-        check(VmState::Switching, true, "paused");
-        check(VmState::Committing, true, "paused");
-        check(VmState::Unknown, true, "unknown");
-        check(VmState::Arriving, false, "incoming");
-    }
 
     #[test]
     fn what_is_done_is_named_where_nothing_is_active() {

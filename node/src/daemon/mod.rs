@@ -10,8 +10,10 @@ mod carrier_log;
 mod clock;
 mod convert;
 mod events;
+mod infos;
 pub mod measure;
 mod queues;
+mod report;
 mod start;
 mod watch;
 

@@ -11,6 +11,7 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    string::String,
     vec::Vec,
 };
 use core::time::Duration;
@@ -30,6 +31,15 @@ const GONE_FOR: Duration = Duration::from_secs(6);
 pub(crate) type Claims = BTreeMap<NodeId, Option<Instant>>;
 
 impl Node {
+    /// VMs of this host that are held back because a node has said that it runs them, by name.
+    pub fn held_by(&self, node: NodeId) -> Vec<String> {
+        let twice = self.doubles.iter().filter(|(_, double)| double.hosts.contains(&node));
+        let claimed = self.claims.iter().filter(|(_, claims)| claims.contains_key(&node));
+        let held: BTreeSet<&VmId> =
+            twice.map(|(vm, _)| vm).chain(claimed.map(|(vm, _)| vm)).collect();
+        held.into_iter().filter_map(|vm| Some(self.vms.get(vm)?.name.clone())).collect()
+    }
+
     /// A host other than `end` that claims a VM whose handover between this host and `end` is open.
     pub(super) fn third_running(&self, vm: VmId, end: NodeId) -> Option<NodeId> {
         self.claims.get(&vm)?.keys().copied().find(|node| *node != end)

@@ -69,6 +69,15 @@ pub(super) fn live(vms: &[InventoryVm]) -> BTreeSet<VmId> {
     vms.iter().filter(live).map(|one| one.vm.id).collect()
 }
 
+/// That a VM runs twice, and what to do.
+pub fn runs_twice(name: &str, hosts: &[String]) -> String {
+    format!(
+        "{name} runs twice: {} say that they run it. End one of them by hand, at once; if one of these \
+         hosts is lost, `lifeboat cancel --declare-dead` it on the other",
+        hosts.join(" and ")
+    )
+}
+
 /// Why a VM does not move that others say to run.
 pub(crate) fn runs_too(others: &str) -> String {
     format!(
@@ -162,11 +171,7 @@ impl Node {
             let Some(double) = self.doubles.get_mut(&vm) else { continue };
             double.told = true;
             let hosts = double.hosts.iter().map(|node| self.directory.name(*node));
-            let text = format!(
-                "{} runs twice: {} say that they run it. End one of them by hand, at once",
-                double.name,
-                hosts.collect::<Vec<_>>().join(" and ")
-            );
+            let text = runs_twice(&double.name, &hosts.collect::<Vec<_>>());
             let (kind, vm) = (NoticeKind::Alarm, Some(vm));
             fx.out(Output::Notice(Notice { kind, vm, evacuation: None, text }));
             fx.urgent();

@@ -328,6 +328,8 @@ fn two_copies_that_run_are_an_alarm_and_do_not_move() {
     world.run(Duration::from_secs(20));
     assert_eq!(world.places(vm), [(0, Place::Running), (to, Place::Running)], "it went on");
     assert!(!seen(&world, 1).done, "{:?}", seen(&world, 1));
+    // What a word on the silent one would free.
+    assert_eq!(world.node(0).held_by(world.hosts[to].id), [guest.name]);
     world.start(to);
     world.hosts[0].hypervisor.guests.remove(&vm);
     world.run(Duration::from_secs(12));
