@@ -16,6 +16,7 @@ use core::time::Duration;
 
 use crate::{
     config::Config,
+    directory::Directory,
     effects::Effects,
     ids::{EvacuationId, MoveId, VmId},
     input::ArrivalEvent,
@@ -535,7 +536,13 @@ impl Arrival {
     }
 
     /// Time has passed.
-    pub(crate) fn tick(&mut self, now: Instant, config: &Config, fx: &mut Effects) {
+    pub(crate) fn tick(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        directory: &Directory,
+        fx: &mut Effects,
+    ) {
         let (id, offline) = (self.id, self.offline());
         if matches!(self.phase, Phase::Complete { .. }) && config.planted(Bug::ResumesWithoutCommit)
         {
@@ -555,13 +562,14 @@ impl Arrival {
                     && !self.withheld
                 {
                     self.told_waiting = true;
+                    let source = directory.name(id.source);
                     self.tell(
                         fx,
                         NoticeKind::Unknown,
                         format!(
-                            "{} is complete here, but its source does not say whether its own copy \
-                             is gone. It stays paused until the source answers. If you know that \
-                             the source host is dead, say so: lifeboat cancel --declare-dead HOST",
+                            "{} is complete here, but {source} does not say whether its own copy is \
+                             gone. It stays paused until that answers. If you know that {source} is \
+                             dead, say so here: `lifeboat cancel --declare-dead {source}`",
                             self.vm.name
                         ),
                     );

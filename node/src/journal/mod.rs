@@ -68,7 +68,10 @@ pub enum JournalError {
         reason: String,
     },
     /// The system refused; the disk may be full.
-    #[error("cannot {doing} the journal {path}: {reason}")]
+    #[error(
+        "cannot {doing} the journal {path}: {reason}. Nothing was changed in it; see that its disk has \
+         space left and that the daemon may write there"
+    )]
     Io {
         /// What was tried.
         doing: &'static str,

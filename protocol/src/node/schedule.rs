@@ -405,7 +405,7 @@ impl Node {
         }
         for vm in self.arrivals.vms() {
             if let Some(arrival) = self.arrivals.get_mut(vm) {
-                arrival.tick(now, &self.config, fx);
+                arrival.tick(now, &self.config, &self.directory, fx);
             }
         }
         self.arrivals.settled.tick(now, fx);
