@@ -107,6 +107,8 @@ struct Round {
     used_up: u64,
     /// Of the tokens, those of senders that the link held back.
     blocked: u64,
+    /// Of the tokens, those that senders had to spare which their own hosts held back.
+    spare: u64,
 }
 
 impl Round {
@@ -116,6 +118,7 @@ impl Round {
         self.tokens = self.tokens.saturating_add(sample.tokens);
         self.used_up = self.used_up.saturating_add(sample.used_up);
         self.blocked = self.blocked.saturating_add(sample.blocked);
+        self.spare = self.spare.saturating_add(sample.spare);
     }
 
     fn mean(self, samples: u64) -> Self {
@@ -125,6 +128,7 @@ impl Round {
             tokens: (self.tokens / samples).min(LINK_TOKENS.into()),
             used_up: self.used_up / samples,
             blocked: self.blocked / samples,
+            spare: self.spare / samples,
         }
     }
 
@@ -245,6 +249,7 @@ impl Capacity {
                 tokens: senders.iter().map(tokens).sum(),
                 used_up: by(HeldBack::Tokens).map(tokens).sum(),
                 blocked: by(HeldBack::Link).map(tokens).sum(),
+                spare: by(HeldBack::Source).map(|one| self.spare(one)).sum(),
             });
             self.samples += 1;
         }
@@ -279,7 +284,10 @@ impl Capacity {
                 && round.is_used_up()
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
-        let short = round.arrived < scaled(allowed, FULL_PERMILLE, 1000);
+        // What a host cannot use does not have to arrive.
+        let could = before.tokens.min(round.tokens).saturating_sub(before.spare.max(round.spare));
+        let could = scaled(self.usable().0, could, LINK_TOKENS.into());
+        let short = round.arrived < scaled(could, FULL_PERMILLE, 1000);
         if round.sent == 0 && round.arrived == 0 && senders.iter().all(|one| one.tokens == 0) {
             let since = *self.idle_since.get_or_insert(now);
             self.full_rounds = 0;
@@ -325,6 +333,12 @@ impl Capacity {
         self.recent = [0; REMEMBERED_ROUNDS];
         self.full_rounds = 0;
         self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
+    }
+
+    /// Tokens that a sender has beyond what it sends.
+    fn spare(&self, sender: &SenderReport) -> u64 {
+        let used = scaled(sender.sent.0, LINK_TOKENS.into(), self.usable().0.max(1));
+        u64::from(sender.tokens).saturating_sub(used)
     }
 
     fn found_full(

@@ -13,6 +13,7 @@
 //! [`SourceGone`]: crate::message::Direct::SourceGone
 //! [`SourceKept`]: crate::message::Direct::SourceKept
 
+pub(crate) mod stall;
 pub(crate) mod step;
 
 use alloc::{collections::BTreeMap, string::String};
@@ -142,6 +143,12 @@ pub struct Departure {
     pub(crate) lost_there: bool,
     /// How long its guest will stand still.
     pub(crate) pause: Pause,
+    /// When anything of it was last seen to flow, or it might not flow.
+    pub(crate) flowed_at: Instant,
+    /// The most that it can make use of, where that is less than its streams and interfaces carry.
+    pub(crate) limit: Option<BytesPerSec>,
+    /// Whether people have been told that it stands still.
+    pub(crate) told_still: bool,
     /// Third hosts that say that they run the VM.
     pub(crate) claimed_by: alloc::vec::Vec<NodeId>,
     /// How often in a row the hypervisor has listed it as running since it is gone.
@@ -155,6 +162,8 @@ pub(crate) enum GivingUp {
     Asked,
     /// Its destination was not heard.
     Silence,
+    /// Nothing of it flowed.
+    StandsStill,
 }
 
 /// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a
@@ -237,6 +246,10 @@ impl Departure {
             self.pass_began = now;
         }
         let (before, since) = (self.progress.sent, now.since(self.progressed_at));
+        let flows = |one: &Progress| (one.sent, one.wire, one.remaining, one.pass);
+        if flows(&progress) != flows(&self.progress) {
+            self.flowed_at = now;
+        }
         if before > 0 && !since.is_zero() {
             self.rate = BytesPerSec::measured(progress.sent.saturating_sub(before), since);
             if self.rate.0 > 0 && self.flows_since.is_none() {

@@ -648,6 +648,9 @@ pub(crate) fn restored(
         rate: BytesPerSec(0),
         progressed_at: now,
         flows_since: None,
+        flowed_at: now,
+        limit: None,
+        told_still: false,
         held: false,
         may_flow: true,
         told_waits: false,
@@ -659,7 +662,7 @@ pub(crate) fn restored(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         ids::{EvacuationId, Incarnation, LinkId, NodeId},
@@ -668,7 +671,7 @@ mod tests {
         vm::{Progress, RunState, sample},
     };
 
-    fn restored_move() -> Departure {
+    pub(in crate::departures) fn restored_move() -> Departure {
         let vm = sample();
         let id = MoveId { vm: vm.id, source: NodeId(1), incarnation: Incarnation(1), attempt: 1 };
         let record = DepartureRecord {

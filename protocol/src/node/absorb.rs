@@ -1,6 +1,6 @@
 //! Taking in what happened.
 
-use alloc::{format, sync::Arc};
+use alloc::{format, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use super::{
@@ -29,6 +29,10 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// Longest pause before a failed move is tried again: with nothing else to move, the link is idle for as
 /// long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// How long a destination is passed over at which a move has failed.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+/// The same where nothing flowed to it: whatever hangs there, or is cut, takes longer to mend.
+const STOOD_STILL_FOR: Duration = Duration::from_secs(60);
 /// How often in a row the hypervisor must list a VM as running that is gone: one list may be older than that.
 const LISTED_AGAIN: u8 = 2;
 /// Most VMs that one part of an inventory may hold.
@@ -81,7 +85,7 @@ impl Node {
         }
     }
 
-    fn listed(&mut self, vms: alloc::vec::Vec<Vm>, fx: &mut Effects) {
+    fn listed(&mut self, vms: Vec<Vm>, fx: &mut Effects) {
         self.hypervisor_down = None;
         self.inventories_changed = true;
         self.vms.clear();
@@ -302,7 +306,7 @@ impl Node {
         for id in self.evacuations.forgotten() {
             fx.erase(&Key::Evacuation(id));
             let of = self.outcomes.keys().filter(|(evacuation, _)| *evacuation == id).copied();
-            for (evacuation, vm) in of.collect::<alloc::vec::Vec<_>>() {
+            for (evacuation, vm) in of.collect::<Vec<_>>() {
                 fx.erase(&Key::Outcome(evacuation, vm));
                 self.outcomes.remove(&(evacuation, vm));
             }
@@ -681,16 +685,21 @@ impl Node {
         let reason = match giving_up {
             Some(GivingUp::Silence) if up => format!("{there} was not heard for a moment"),
             Some(GivingUp::Silence) => format!("{there} is not heard any more"),
+            Some(GivingUp::StandsStill) => format!("nothing of it flowed to {there}"),
             Some(GivingUp::Asked) | None => reason,
         };
+        let stood_still = giving_up == Some(GivingUp::StandsStill);
+        let over_it = if stood_still { self.behind_the_same_link(now, to) } else { Vec::new() };
         let setback = self.setbacks.entry(vm).or_default();
         setback.failures += 1;
         // What never began has cost nothing: it is tried again soon, somewhere else if it can be.
         let doublings = if begun { (setback.failures - 1).min(5) } else { 0 };
         let pause = self.config.retry * (1 << doublings);
         setback.not_before = now + pause.min(LONGEST_PAUSE);
-        let passed_over = now + core::time::Duration::from_secs(5);
-        setback.refused.insert(to, (passed_over, reason.clone()));
+        let passed_over = now + if stood_still { STOOD_STILL_FOR } else { REFUSED_FOR };
+        for node in over_it.into_iter().chain([to]) {
+            setback.refused.insert(node, (passed_over, reason.clone()));
+        }
         let next = if wanted { "it is tried again" } else { "it stays here" };
         let text = format!("{name} did not move to {there}: {reason}; {next}");
         setback.reason = reason;
@@ -728,7 +737,7 @@ impl Node {
     /// long.
     pub(super) fn watch_members(&mut self, now: Instant, fx: &mut Effects) {
         let heard = self.members_heard.take();
-        let nodes: alloc::vec::Vec<NodeId> = if now >= self.members_due {
+        let nodes: Vec<NodeId> = if now >= self.members_due {
             self.membership.peers().map(|(node, _)| node).collect()
         } else {
             heard.into_iter().collect()

@@ -18,6 +18,7 @@ mod queue;
 mod samples;
 mod schedule;
 pub(crate) mod shown;
+mod standing;
 mod stranded;
 mod unwritable;
 

@@ -23,8 +23,8 @@ const HEAD: usize = 4;
 /// A host that takes VMs, as this one sees it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target {
-    node: NodeId,
-    link: LinkId,
+    pub(super) node: NodeId,
+    pub(super) link: LinkId,
     /// Memory that is free there and not yet planned for by this host, bytes.
     free: u64,
     /// Bytes of the VMs that have chosen the link already.
@@ -283,16 +283,16 @@ impl Node {
         self.refusal(now, vm, node).is_some()
     }
 
-    fn takes(&self, now: Instant, target: &Target, vm: &Vm) -> bool {
+    pub(super) fn takes(&self, now: Instant, target: &Target, vm: &Vm) -> bool {
         memory_needed(vm) <= target.free && !self.has_refused(now, vm, target.node)
     }
 
-    /// Of the hosts that take a VM the best, and the link there. Where several links lead away, the
-    /// one on which the VM would be over first is taken; then the host to which the least is on its
+    /// Of the hosts that take a VM the best, and the link there. Where several links lead away, one on
+    /// which something flows is taken, and of those the one on which the VM would be over first; then the host to which the least is on its
     /// way, then one with about the most memory.
     fn best(&self, targets: &[Target], now: Instant, vm: &Vm) -> Option<(NodeId, LinkId)> {
         use core::cmp::Reverse;
-        type Merit = (Reverse<Duration>, Reverse<u64>, u32, u64);
+        type Merit = (bool, Reverse<Duration>, Reverse<u64>, u32, u64);
         let mut best: Option<(Merit, NodeId, LinkId)> = None;
         for target in targets.iter().filter(|target| self.takes(now, target, vm)) {
             let capacity = self.capacities.get(&target.link);
@@ -302,7 +302,8 @@ impl Node {
             let inbound = target.inbound.div_ceil((vm.bytes() / 2).max(1));
             let alike = target.free.checked_ilog2().unwrap_or(0);
             let spread = mixed(vm.id.spread(), target.node.0);
-            let merit = (Reverse(over), Reverse(inbound), alike, spread);
+            let flows = !self.stands_still(now, target.link);
+            let merit = (flows, Reverse(over), Reverse(inbound), alike, spread);
             if best.is_none_or(|(most, _, _)| merit > most) {
                 best = Some((merit, target.node, target.link));
             }
@@ -394,6 +395,10 @@ impl Node {
             .filter_map(|departure| {
                 let capacity = self.capacities.get(&departure.link)?.usable();
                 let most = self.most_to(departure.to);
+                let most = match departure.limit {
+                    Some(limit) if most.0 == 0 || limit < most => limit,
+                    _ => most,
+                };
                 let reach = reach(departure.link);
                 let told = now.since(departure.progressed_at);
                 let head = HeadVm {

@@ -15,11 +15,23 @@ const BELIEVED_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Samples {
     all: BTreeMap<LinkId, (Instant, LinkSample)>,
+    /// Since when this host has had more tokens of a link than it can use.
+    spares_since: BTreeMap<LinkId, Instant>,
 }
 
 impl Samples {
     pub(crate) fn take_in(&mut self, now: Instant, sample: LinkSample) {
         self.all.insert(sample.link, (now, sample));
+        if sample.held_back == HeldBack::Source {
+            self.spares_since.entry(sample.link).or_insert(now);
+        } else {
+            self.spares_since.remove(&sample.link);
+        }
+    }
+
+    /// Since when this host has had more tokens of a link than it can use, if it has.
+    pub(crate) fn spares_since(&self, link: LinkId) -> Option<Instant> {
+        self.spares_since.get(&link).copied()
     }
 
     /// What is known of a link now.

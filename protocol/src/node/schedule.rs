@@ -281,6 +281,9 @@ impl Node {
             rate: BytesPerSec(0),
             progressed_at: now,
             flows_since: None,
+            flowed_at: now,
+            limit: None,
+            told_still: false,
             held: false,
             may_flow: false,
             told_waits: false,
@@ -362,6 +365,7 @@ impl Node {
             let over = state.is_some_and(|state| state != State::Active);
             let unstarted = over && self.withdraw(id);
             self.tell_waits(now, vm, fx);
+            self.watch_flow(now, vm, fx);
             if third.is_some() && self.went_on(now, vm) {
                 let ended = self.departures.get_mut(vm).map(|one| one.settled(0, fx));
                 self.departure_ended(now, vm, ended.unwrap_or(Ended::No), fx);

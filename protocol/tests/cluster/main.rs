@@ -7,6 +7,7 @@ mod disk_full;
 mod hand_on;
 mod holder_killed_and_restarted;
 mod hostile_input;
+mod hung;
 mod hypervisor_down;
 mod initiator_killed;
 mod inventory;

@@ -5,7 +5,7 @@
 
 pub(crate) mod check;
 pub(crate) mod hypervisor;
-mod moves;
+pub(crate) mod moves;
 pub(crate) mod random;
 
 use hypervisor::{ModelHypervisor, Place};

@@ -33,6 +33,15 @@ pub(super) enum Stage {
     Acknowledging { at: u64 },
 }
 
+/// Which process of a move has stopped to do anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hung {
+    /// The one that the guest leaves: it does not give the move up either.
+    Source,
+    /// The one that takes it in.
+    Destination,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Move {
     pub(super) id: MoveId,
@@ -46,11 +55,12 @@ pub(super) struct Move {
     pub(super) pause_ms: u64,
     pub(super) stop_now: bool,
     pub(super) silent_since: Option<u64>,
+    pub(super) hung: Option<Hung>,
 }
 
 impl Move {
     fn flows(&self) -> bool {
-        matches!(self.stage, Stage::Copying | Stage::Flushing)
+        matches!(self.stage, Stage::Copying | Stage::Flushing) && self.hung.is_none()
     }
 
     fn paused(&self) -> bool {
@@ -64,6 +74,9 @@ pub(super) struct Meter {
     sent: f64,
     arrived: f64,
     squeezed: bool,
+    /// Whether the process at the one end or the other gave or took nothing.
+    starved: bool,
+    blocked: bool,
     wanted: bool,
     flowed: bool,
 }
@@ -92,6 +105,7 @@ impl World {
             pause_ms: vm.policy.max_downtime_ms,
             stop_now: false,
             silent_since: None,
+            hung: None,
             vm,
         });
     }
@@ -110,9 +124,18 @@ impl World {
         }
     }
 
-    /// Gives a move up unless it is complete at the destination already.
+    /// Has one end of a VM's move hang, or go on.
+    pub(crate) fn hang(&mut self, vm: VmId, hung: Option<Hung>) {
+        if let Some(one) = self.moves.iter_mut().find(|one| one.id.vm == vm) {
+            one.hung = hung;
+        }
+    }
+
+    /// Gives a move up unless it is complete at the destination already, or its source hangs.
     pub(super) fn abort(&mut self, id: MoveId) {
-        let complete = |one: &Move| matches!(one.stage, Stage::Acknowledging { .. });
+        let complete = |one: &Move| {
+            one.hung == Some(Hung::Source) || matches!(one.stage, Stage::Acknowledging { .. })
+        };
         if let Some(index) = self.moves.iter().position(|one| one.id == id && !complete(one)) {
             self.give_up(index, "aborted");
         }
@@ -168,7 +191,11 @@ impl World {
         let mut demand: BTreeMap<usize, f64> = BTreeMap::new();
         for host in 0..self.hosts.len() {
             let granted = self.granted_rate(host);
+            let hangs =
+                |which| self.moves.iter().any(|one| one.from == host && one.hung == Some(which));
             let meter = &mut self.hosts[host].meter;
+            meter.starved |= hangs(Hung::Source);
+            meter.blocked |= hangs(Hung::Destination);
             let flowing = self.moves.iter().filter(|one| one.from == host && one.flows());
             if flowing.count() > 0 {
                 meter.wanted = true;
@@ -236,6 +263,9 @@ impl World {
         if copying && arrived != Some(Place::Incoming) {
             return self.give_up(index, "the destination's end is gone");
         }
+        if one.hung.is_some() {
+            return;
+        }
         match one.stage {
             Stage::Opening { until } if now >= until => {
                 if self.hosts[to].prepared.get(&id.vm) != Some(&id) || arrived.is_some() {
@@ -286,7 +316,11 @@ impl World {
         let seconds = super::SAMPLE as f64 / SECOND as f64;
         for host in 0..self.hosts.len() {
             let meter = std::mem::take(&mut self.hosts[host].meter);
-            let held_back = if !meter.wanted {
+            let held_back = if !meter.wanted && meter.blocked {
+                HeldBack::Link
+            } else if !meter.wanted && meter.starved {
+                HeldBack::Source
+            } else if !meter.wanted {
                 HeldBack::Idle
             } else if meter.squeezed || (meter.flowed && meter.sent == 0.0) {
                 HeldBack::Link
@@ -311,7 +345,7 @@ impl World {
                 pass: 1 + (one.sent / one.vm.memory as f64) as u32,
                 rewritten_counted: true,
             };
-            if one.sent > 0.0 {
+            if one.sent > 0.0 && one.hung != Some(Hung::Source) {
                 self.departure(one.from, one.id, DepartureEvent::Progress(progress));
             }
         }

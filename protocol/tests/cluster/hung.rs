@@ -1,0 +1,58 @@
+//! One guest's process hangs in the middle of its move: the others leave, and it is said.
+
+use crate::{
+    LIMIT, finish,
+    shown::{listed, until},
+    world::{MIB, Setup, World, hypervisor::Place, moves::Hung},
+};
+use lifeboat_protocol::{VmId, output::NoticeKind};
+use std::time::Duration;
+
+/// Six VMs on two hosts, of which the first one to move has just stopped to flow.
+fn with_one_that_hangs(hung: Hung) -> (World, VmId) {
+    let mut world = World::new(&Setup::new(2, 2));
+    for number in 0..6 {
+        world.add_vm(number % 2, 300 * MIB, 1_000_000);
+    }
+    world.run(Duration::from_secs(10));
+    world.evacuate(0);
+    world.run_until(LIMIT, "one moves", |world| {
+        world.vms.iter().any(|vm| world.places(*vm).iter().any(|one| one.1 == Place::Incoming))
+    });
+    world.run(Duration::from_millis(300));
+    let moving = |vm: &&VmId| world.places(**vm).iter().any(|one| one.1 == Place::Incoming);
+    let vm = *world.vms.iter().find(moving).expect("one moves");
+    world.hang(vm, Some(hung));
+    (world, vm)
+}
+
+fn others_are_safe(world: &World, but: VmId) -> bool {
+    let safe = |vm: VmId| world.home(vm).is_some_and(|host| host > 1);
+    world.vms.iter().filter(|vm| **vm != but).all(|vm| safe(*vm))
+}
+
+#[test]
+fn a_source_that_hangs_holds_up_no_other_and_is_named() {
+    let (mut world, vm) = with_one_that_hangs(Hung::Source);
+    let took = world.run_until(LIMIT, "the others are safe", |world| others_are_safe(world, vm));
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    world.run(Duration::from_secs(10));
+    let named = world.notices(NoticeKind::Failed);
+    assert!(named.iter().any(|one| one.text.contains("stands still")), "{named:?}");
+    let reasons: Vec<String> = listed(&world, 3)
+        .into_iter()
+        .filter(|one| one.1.vm.id == vm)
+        .flat_map(|one| one.1.reasons)
+        .collect();
+    assert!(reasons.iter().any(|one| one.contains("nothing of it flows")), "{reasons:?}");
+    world.hang(vm, None);
+    finish(&mut world);
+}
+
+#[test]
+fn a_vm_whose_destination_hangs_is_moved_elsewhere() {
+    let (mut world, _) = with_one_that_hangs(Hung::Destination);
+    let took = finish(&mut world);
+    assert!(took < Duration::from_secs(90), "{took:?}");
+    until(&mut world, Place::Running);
+}
