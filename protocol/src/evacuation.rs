@@ -106,6 +106,8 @@ pub struct Evacuations {
     known: BTreeMap<EvacuationId, Known>,
     /// Those that are not remembered any more, until their traces are erased.
     forgotten: Vec<EvacuationId>,
+    /// The newest that was ever forgotten: whoever still tells of one so old slept through its end.
+    forgotten_up_to: Option<EvacuationId>,
 }
 
 impl Evacuations {
@@ -123,6 +125,9 @@ impl Evacuations {
             known.record.state = known.record.state.max(record.state);
             return news;
         }
+        if self.forgotten_up_to.is_some_and(|newest| record.id <= newest) {
+            return false;
+        }
         self.known.insert(record.id, Known { record: record.clone(), started_at, changed_at: now });
         if self.known.len() > REMEMBERED {
             let oldest = self
@@ -134,6 +139,7 @@ impl Evacuations {
             if let Some(id) = oldest {
                 self.known.remove(&id);
                 self.forgotten.push(id);
+                self.forgotten_up_to = self.forgotten_up_to.max(Some(id));
             }
         }
         true
@@ -149,9 +155,10 @@ impl Evacuations {
         core::mem::take(&mut self.forgotten)
     }
 
-    /// Records of all that are active, as of now.
-    pub(crate) fn active_records(&self, now: Instant) -> Vec<Record> {
-        self.active().into_iter().map(|known| known.told(now)).collect()
+    /// Records as of now: of all that are active, or of all.
+    pub(crate) fn records(&self, now: Instant, ended_too: bool) -> Vec<Record> {
+        let kept = |known: &&Known| ended_too || known.record.state == State::Active;
+        self.known.values().filter(kept).map(|known| known.told(now)).collect()
     }
 
     /// One evacuation.

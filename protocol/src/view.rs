@@ -343,7 +343,9 @@ impl Node {
             }
             let answers = node.host.is_some_and(|host| host.hypervisor_up);
             if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) && !answers {
-                // Nobody knows what it still runs.
+                // Nobody knows what it still runs, but what it had to move is known.
+                let left = node.queue.vms.saturating_add(node.queue.stuck);
+                view.not_heard = view.not_heard.saturating_add(left);
                 view.hypervisor_down.push(node.name);
             } else if matches!(node.liveness, Liveness::Alive | Liveness::Suspected) {
                 // A host that has not heard of the evacuation yet has nothing to say about it.

@@ -6,7 +6,7 @@ use lifeboat_protocol::{
     EvacuationId, NodeId, SiteId,
     command::Command,
     evacuation::{Evacuations, State},
-    message::VmState,
+    message::{Stage, VmState},
     plan,
     view::EvacuationView,
 };
@@ -48,7 +48,7 @@ impl Daemon {
             },
             Request::Evacuate(terms) => match self.terms(&terms) {
                 Ok(terms) => {
-                    let id = new_id();
+                    let id = self.new_id();
                     self.handle(lifeboat_protocol::Input::Command(Command::Evacuate {
                         id,
                         from_sites: terms.from_sites,
@@ -170,6 +170,18 @@ impl Daemon {
         format!("there is no {what} {name:?} in the cluster file; known: {}", known.join(", "))
     }
 
+    /// An id that is higher than those of all earlier evacuations, whatever the clocks of the hosts show:
+    /// seconds since 1970, then chance.
+    fn new_id(&self) -> EvacuationId {
+        use std::hash::{BuildHasher, RandomState};
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = now.unwrap_or_default().as_secs();
+        let chance = RandomState::new().hash_one(seconds) & 0xffff_ffff;
+        let known = self.node.evacuations_view(clock::now()).into_iter().map(|view| view.id.0);
+        let newest = known.max().unwrap_or(0);
+        EvacuationId((seconds << 32 | chance).max(newest.saturating_add(1)))
+    }
+
     fn host(&self, name: &str) -> Result<NodeId, String> {
         match self.config.node(name) {
             Some(node) => Ok(NodeId::of(&node.name)),
@@ -266,16 +278,11 @@ impl Daemon {
         others.map(|other| other.id.to_string()).collect()
     }
 
-    /// Whether a VM is on its way from one of its hosts.
+    /// Whether it still moves a VM.
     fn has_moves(&self, view: &EvacuationView) -> bool {
-        let sources = self.sources(view);
-        self.node.vms_view(clock::now()).into_iter().any(|one| {
-            sources.contains(&one.host)
-                && matches!(
-                    one.vm.state,
-                    VmState::Reserved | VmState::Moving | VmState::Switching | VmState::Committing
-                )
-        })
+        let nodes = self.node.nodes_view(clock::now());
+        let mut heads = nodes.iter().flat_map(|node| &node.queue.head);
+        heads.any(|one| one.evacuation == view.id && one.stage != Stage::Queued)
     }
 
     /// The hosts that an evacuation empties.
@@ -366,15 +373,6 @@ fn wrong(responder: Responder, reason: String) {
         // A client that has gone needs no answer.
         let _ = responder.wrong(reason).await;
     });
-}
-
-/// An id that is higher than those of earlier evacuations: seconds since 1970, then chance.
-fn new_id() -> EvacuationId {
-    use std::hash::{BuildHasher, RandomState};
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seconds = now.unwrap_or_default().as_secs();
-    let chance = RandomState::new().hash_one(seconds) & 0xffff_ffff;
-    EvacuationId(seconds << 32 | chance)
 }
 
 fn is_done(view: &EvacuationView) -> bool {

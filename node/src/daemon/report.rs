@@ -118,6 +118,8 @@ fn is_left_over(one: &VmView, all: &[VmView]) -> bool {
 /// One that another with the same terms moves the VMs of, or that found nothing to move, tells
 /// nothing.
 fn latest(mut views: Vec<EvacuationView>) -> Option<EvacuationView> {
+    // Ids grow with time; ages are not known to the second after restarts.
+    views.sort_by_key(|view| view.id);
     let tells = |view: &EvacuationView| {
         let active = view.state == State::Active && !view.done;
         view.merged_into.is_none() && (active || view.arrived > 0)

@@ -149,6 +149,9 @@ pub struct Departure {
     pub(crate) limit: Option<BytesPerSec>,
     /// Whether people have been told that it stands still.
     pub(crate) told_still: bool,
+    /// Whether nothing of it runs here and a complete copy waits there, and nobody knows whether the guest
+    /// ran on here after that was made.
+    pub(crate) orphaned: bool,
     /// Third hosts that say that they run the VM.
     pub(crate) claimed_by: alloc::vec::Vec<NodeId>,
     /// How often in a row the hypervisor has listed it as running since it is gone.

@@ -323,7 +323,10 @@ impl Departure {
                             "the VM shut down while it moved ({reason})"
                         ));
                     }
-                    _ => fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() }),
+                    _ => {
+                        self.orphaned = there == Some(Copy::Paused);
+                        fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() });
+                    }
                 }
             }
             Copy::Incoming => {}
@@ -651,6 +654,7 @@ pub(crate) fn restored(
         flowed_at: now,
         limit: None,
         told_still: false,
+        orphaned: false,
         held: false,
         may_flow: true,
         told_waits: false,

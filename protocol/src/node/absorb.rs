@@ -26,6 +26,8 @@ use crate::{
 
 /// Time between two records of how long ago evacuations started.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// The same for those that are over: their ages are for people only.
+const KEEP_ALL_EVERY: Duration = Duration::from_secs(60);
 /// Longest pause before a failed move is tried again: with nothing else to move, the link is idle for as
 /// long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
@@ -315,7 +317,11 @@ impl Node {
             return;
         }
         self.evacuations_kept_at = now;
-        for record in self.evacuations.active_records(now) {
+        let all = now.since(self.all_kept_at) >= KEEP_ALL_EVERY;
+        if all {
+            self.all_kept_at = now;
+        }
+        for record in self.evacuations.records(now, all) {
             fx.persist(&Key::Evacuation(record.id), &Value::Evacuation(record));
         }
     }

@@ -77,7 +77,9 @@ impl Node {
     /// Why a VM of this host does not move although it should: all reasons. Empty if it can.
     pub(super) fn reasons(&self, now: Instant, vm: &Vm) -> Vec<String> {
         let Some(sites) = self.destinations() else { return Vec::new() };
-        let mut reasons = vm.obstacles.clone();
+        // What keeps a VM from leaving is no reason once it does, and no advice.
+        let begun = self.departures.get(vm.id).is_some_and(Departure::begun);
+        let mut reasons = if begun { Vec::new() } else { vm.obstacles.clone() };
         reasons.extend(self.why_not_alone(vm.id));
         if self.hypervisor_down.is_some() {
             reasons.push("the hypervisor here does not answer".into());

@@ -284,6 +284,7 @@ impl Node {
             flowed_at: now,
             limit: None,
             told_still: false,
+            orphaned: false,
             held: false,
             may_flow: false,
             told_waits: false,

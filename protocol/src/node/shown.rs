@@ -92,6 +92,11 @@ impl Node {
                      paused for a host that may not resume it"
                 )]
             }
+            Phase::Deciding { .. } if departure.orphaned => alloc::vec![format!(
+                "nothing of it runs here, and {to} has a complete copy, paused, from before the daemon \
+                 here restarted. If this host lost power while it switched over, resume that copy by hand \
+                 on {to}: it is the newest. To start it here is to start it cold, and ends the copy there"
+            )],
             Phase::Deciding { reason, .. }
                 if self.shown_departure(now, departure) == VmState::Unknown =>
             {
@@ -144,7 +149,10 @@ impl Node {
             "it is complete here and paused: {source} does not say whether its own copy is gone"
         );
         if self.membership.is_up(now, arrival.id.source) {
-            return alloc::vec![waits];
+            return alloc::vec![format!(
+                "{waits}: see what `lifeboat status` says of it on {source}. If {source} lost power while \
+                 it switched over, and nobody has started it since, resume it here by hand"
+            )];
         }
         let me = self.directory.name(self.me);
         alloc::vec![format!(
