@@ -206,6 +206,7 @@ mod tests {
                 to: None,
                 rate: BytesPerSec(0),
                 setup_ms: 200,
+                yields: false,
             },
             source_bytes: bytes,
             source_nic: BytesPerSec(0),

@@ -225,6 +225,8 @@ pub struct HeadVm {
     pub rate: BytesPerSec,
     /// How long it takes, from the order to start until the first bytes flow, in milliseconds.
     pub setup_ms: u32,
+    /// Whether it is under way and leaves the link to all others, since it does not converge.
+    pub yields: bool,
 }
 
 impl HeadVm {

@@ -1,7 +1,8 @@
 //! The one order of all VMs that want the link, computed identically everywhere from gossip.
 //!
 //! What is under way comes first (nothing is paused half way), nearest to its end first, whatever its
-//! class. Of those that wait:
+//! class, but for a VM that does not converge and may not be escalated: that has what all others leave
+//! over. Of those that wait:
 //! 1. those that can still make their deadline, before the rest: in each priority class, highest
 //!    first, the largest set that can (Moore 1968), in order of their deadlines;
 //! 2. priority class;
@@ -133,6 +134,7 @@ fn key(capacity: BytesPerSec, remaining: u64, late: &BTreeSet<VmId>, contender: 
     let vm = &contender.vm;
     let rank = match vm.stage {
         Stage::Switching => 0,
+        Stage::Moving if vm.yields => 3,
         Stage::Moving => 1,
         Stage::Reserved | Stage::Queued => 2,
     };
@@ -170,6 +172,7 @@ mod tests {
                 to: None,
                 rate: BytesPerSec(0),
                 setup_ms: 0,
+                yields: false,
             },
             source_bytes: CAPACITY.0 * seconds,
             source_nic: BytesPerSec(0),
@@ -213,6 +216,14 @@ mod tests {
         ];
         // The first takes longer than there is; of the others two fit.
         assert_eq!(numbers(&all), [2, 3, 1, 4]);
+    }
+
+    #[test]
+    fn what_does_not_converge_has_what_the_others_leave_over() {
+        let mut moving = contender(1, 1, 90, None);
+        moving.vm.stage = Stage::Moving;
+        moving.vm.yields = true;
+        assert_eq!(numbers(&[moving, contender(2, 20, 10, None)]), [2, 1]);
     }
 
     #[test]

@@ -336,6 +336,7 @@ impl Node {
                 to: candidate.to,
                 rate: BytesPerSec(0),
                 setup_ms: 0,
+                yields: false,
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
             Contender {

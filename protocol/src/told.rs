@@ -59,9 +59,11 @@ struct Advanced {
     stage: Stage,
     to: Option<NodeId>,
     rate: BytesPerSec,
+    yields: bool,
 }
 
-const WAITS: Advanced = Advanced { stage: Stage::Queued, to: None, rate: BytesPerSec(0) };
+const WAITS: Advanced =
+    Advanced { stage: Stage::Queued, to: None, rate: BytesPerSec(0), yields: false };
 
 impl From<QueueReport> for Told {
     fn from(report: QueueReport) -> Self {
@@ -70,8 +72,9 @@ impl From<QueueReport> for Told {
         for one in head {
             let HeadVm { evacuation, link, most, reach, setup_ms, .. } = one;
             let common = Common { evacuation, link, most, reach, setup_ms };
-            let HeadVm { vm, priority, bytes, dirty_rate, floor, stage, to, rate, .. } = one;
-            let advanced = Some(Advanced { stage, to, rate }).filter(|one| *one != WAITS);
+            let HeadVm { vm, priority, bytes, dirty_rate, floor, stage, to, rate, yields, .. } =
+                one;
+            let advanced = Some(Advanced { stage, to, rate, yields }).filter(|one| *one != WAITS);
             let floor = Some(floor).filter(|floor| *floor != converging_rate(dirty_rate));
             let head = Head { vm, priority, bytes, dirty_rate, floor, advanced };
             match groups.last_mut().filter(|group| group.common == common) {
@@ -91,7 +94,7 @@ impl From<Told> for QueueReport {
             let Common { evacuation, link, most, reach, setup_ms } = common;
             all.extend(heads.into_iter().map(|head| {
                 let Head { vm, priority, bytes, dirty_rate, floor, advanced } = head;
-                let Advanced { stage, to, rate } = advanced.unwrap_or(WAITS);
+                let Advanced { stage, to, rate, yields } = advanced.unwrap_or(WAITS);
                 let floor = floor.unwrap_or_else(|| converging_rate(dirty_rate));
                 HeadVm {
                     vm,
@@ -107,6 +110,7 @@ impl From<Told> for QueueReport {
                     to,
                     rate,
                     setup_ms,
+                    yields,
                 }
             }));
         }

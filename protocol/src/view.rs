@@ -443,7 +443,7 @@ impl Node {
         node == self.me || self.membership.is_up(now, node)
     }
 
-    fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
+    pub(crate) fn knows(&self, node: NodeId, evacuation: EvacuationId) -> bool {
         self.heard_of.get(&node).is_some_and(|heard_of| heard_of.contains(&evacuation))
     }
 

@@ -152,6 +152,8 @@ pub struct Departure {
     /// Whether nothing of it runs here and a complete copy waits there, and nobody knows whether the guest
     /// ran on here after that was made.
     pub(crate) orphaned: bool,
+    /// Whether it leaves the link to others, since it does not converge and nothing more is allowed.
+    pub(crate) yields: bool,
     /// Third hosts that say that they run the VM.
     pub(crate) claimed_by: alloc::vec::Vec<NodeId>,
     /// How often in a row the hypervisor has listed it as running since it is gone.

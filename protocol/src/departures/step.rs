@@ -584,7 +584,7 @@ impl Departure {
             .skip(self.escalated.into())
             .find_map(|(index, step)| Some((index, step?)))
         else {
-            return;
+            return self.yield_for_good(fx);
         };
         self.escalated = u8::try_from(index + 1).unwrap_or(u8::MAX);
         self.escalated_at = now;
@@ -602,6 +602,20 @@ impl Departure {
             ),
         );
         fx.out(Output::Escalate { id: self.id, step });
+    }
+
+    /// Its policy allows nothing more: it must not keep the link from others for what may never end.
+    fn yield_for_good(&mut self, fx: &mut Effects) {
+        if !core::mem::replace(&mut self.yields, true) {
+            let (name, pass) = (&self.vm.name, self.progress.pass);
+            let text = format!(
+                "{name} does not converge after {pass} passes over its memory, and its policy allows no \
+                 further step: it leaves the link to the others, and has it again after them. Let it write \
+                 less, or allow it a longer pause"
+            );
+            self.tell(fx, NoticeKind::Failed, text);
+            fx.urgent();
+        }
     }
 }
 
@@ -655,6 +669,7 @@ pub(crate) fn restored(
         limit: None,
         told_still: false,
         orphaned: false,
+        yields: false,
         held: false,
         may_flow: true,
         told_waits: false,

@@ -9,7 +9,7 @@ use crate::{
     departures::{Departure, Phase},
     ids::{EvacuationId, LinkId, NodeId, SiteId, VmId, mixed},
     membership::Liveness,
-    message::{HeadVm, QueueReport, Stage},
+    message::{HeadVm, QueueReport, Stage, VmState},
     output::NoticeKind,
     planted::Bug,
     time::{Instant, milliseconds},
@@ -289,6 +289,56 @@ impl Node {
         memory_needed(vm) <= target.free && !self.has_refused(now, vm, target.node)
     }
 
+    /// Memory of VMs of a higher class than `vm` at hosts which are emptied, too, and do not know it yet:
+    /// they are about to ask for room.
+    pub(super) fn urgent_at_unaware(
+        &self,
+        now: Instant,
+        evacuation: EvacuationId,
+        vm: &Vm,
+    ) -> impl Iterator<Item = u64> + '_ {
+        let record = self.evacuations.get(evacuation).map(|known| &known.record);
+        let priority = vm.policy.priority;
+        let unaware = self.inventories.iter().filter(move |(node, _)| {
+            let site = self.directory.site_of(**node);
+            let covered =
+                record.zip(site).is_some_and(|(record, site)| record.covers(**node, site));
+            covered && self.membership.is_up(now, **node) && !self.knows(**node, evacuation)
+        });
+        unaware.flat_map(|(_, known)| &known.complete).filter_map(move |one| {
+            let goes = one.vm.policy.priority > priority && one.vm.obstacles.is_empty();
+            (goes && one.state == VmState::Resting).then(|| memory_needed(&one.vm))
+        })
+    }
+
+    /// Whether VMs of other hosts that come before a VM, of these sizes, still find room if it goes to
+    /// `to`: where room is scarce the first to ask must not take it from the first in order.
+    pub(super) fn leaves_room(
+        &self,
+        now: Instant,
+        vm: &Vm,
+        to: NodeId,
+        mut others: Vec<u64>,
+    ) -> bool {
+        if others.is_empty() {
+            return true;
+        }
+        let mut free: Vec<u64> = self
+            .own_targets(now)
+            .unwrap_or_default()
+            .iter()
+            .map(|target| {
+                let taken = if target.node == to { memory_needed(vm) } else { 0 };
+                target.free.saturating_sub(taken)
+            })
+            .collect();
+        others.sort_unstable();
+        others.into_iter().rev().all(|bytes| {
+            let roomiest = free.iter_mut().max().filter(|room| **room >= bytes);
+            roomiest.map(|room| *room -= bytes).is_some()
+        })
+    }
+
     /// Of the hosts that take a VM the best, and the link there. Where several links lead away, one on
     /// which something flows is taken, and of those the one on which the VM would be over first; then the host to which the least is on its
     /// way, then one with about the most memory.
@@ -417,6 +467,7 @@ impl Node {
                     to: Some(departure.to),
                     rate: departure.rate,
                     setup_ms,
+                    yields: departure.yields,
                 };
                 Some(head.later(told))
             })
@@ -439,6 +490,7 @@ impl Node {
                 to: None,
                 rate: BytesPerSec(0),
                 setup_ms,
+                yields: false,
             });
         }
         heads

@@ -190,7 +190,7 @@ impl Node {
             if self.departures.get(*vm).is_none() {
                 let kept = if first == Some(*vm) { &[][..] } else { needed };
                 self.make_room(now, link, order, kept, fx);
-                self.reserve(now, *vm, link, fx);
+                self.reserve(now, *vm, link, order, fx);
             }
         }
     }
@@ -238,7 +238,14 @@ impl Node {
         }
     }
 
-    fn reserve(&mut self, now: Instant, vm: VmId, link: LinkId, fx: &mut Effects) {
+    fn reserve(
+        &mut self,
+        now: Instant,
+        vm: VmId,
+        link: LinkId,
+        order: &[Contender],
+        fx: &mut Effects,
+    ) {
         if self.departures_open() >= self.config.departures_at_once {
             return;
         }
@@ -246,6 +253,13 @@ impl Node {
         let chosen = choices.find(|(one, _, by)| one.id == vm && *by == link);
         let Some((vm, to)) = chosen.map(|(vm, to, _)| (vm.clone(), to)) else { return };
         let Some(evacuation) = self.mover_to(to) else { return };
+        let before = order.iter().take_while(|one| one.vm.vm != vm.id);
+        let others = before.filter(|one| one.source != self.me && one.vm.stage == Stage::Queued);
+        let mut others: Vec<u64> = others.map(|one| one.vm.bytes).collect();
+        others.extend(self.urgent_at_unaware(now, evacuation, &vm));
+        if !self.leaves_room(now, &vm, to, others) {
+            return;
+        }
         self.attempt += 1;
         let id = MoveId {
             vm: vm.id,
@@ -285,6 +299,7 @@ impl Node {
             limit: None,
             told_still: false,
             orphaned: false,
+            yields: false,
             held: false,
             may_flow: false,
             told_waits: false,

@@ -222,6 +222,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 to: Some(world.hosts[to].id),
                 rate: BytesPerSec(number()),
                 setup_ms: number() as u32,
+                yields: number() % 2 == 0,
             });
             Message::Heartbeat(Heartbeat {
                 incarnation: life,

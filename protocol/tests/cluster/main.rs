@@ -18,6 +18,7 @@ mod late_joiner;
 mod lossy;
 mod memory;
 mod merge;
+mod never_converges;
 mod offline_and_paused;
 mod one_way_partition;
 mod persons_word;

@@ -35,3 +35,20 @@ fn what_does_not_fit_stays_and_is_named() {
     assert_eq!((view.stuck, view.done), (2, false), "{view:?}");
     assert!(!world.notices(NoticeKind::Failed).is_empty());
 }
+
+#[test]
+fn where_room_is_scarce_the_urgent_go() {
+    for seed in 0..10 {
+        let mut world = World::new(&Setup { memory: 1000 * MIB, seed, ..Setup::new(2, 1) });
+        for number in 0..4 {
+            let vm = world.add_vm(number % 2, 400 * MIB, 0);
+            let guest = world.hosts[number % 2].hypervisor.guests.get_mut(&vm).expect("just added");
+            guest.vm.policy.priority = 89 - number as u8;
+        }
+        world.run(Duration::from_secs(10));
+        world.evacuate(0);
+        world.run(Duration::from_secs(60));
+        let safe: Vec<bool> = world.vms.iter().map(|vm| world.home(*vm) == Some(2)).collect();
+        assert_eq!(safe, [true, true, false, false], "seed {seed}: {}", world.describe());
+    }
+}

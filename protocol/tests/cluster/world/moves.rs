@@ -124,6 +124,12 @@ impl World {
         }
     }
 
+    /// A guest that moves stops to write.
+    pub(crate) fn calm(&mut self, vm: VmId) {
+        let moves = self.moves.iter_mut().filter(|one| one.id.vm == vm);
+        moves.for_each(|one| one.vm.dirty_rate = 0);
+    }
+
     /// Has one end of a VM's move hang, or go on.
     pub(crate) fn hang(&mut self, vm: VmId, hung: Option<Hung>) {
         if let Some(one) = self.moves.iter_mut().find(|one| one.id.vm == vm) {
