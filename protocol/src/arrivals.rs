@@ -32,6 +32,9 @@ use crate::{
 
 /// Time between two questions to a source whose copy waits here.
 const ASK_EVERY: Duration = Duration::from_millis(700);
+/// How soon after a restart whoever still wants its room renews it; of others it may have been given up
+/// meanwhile, so they are asked.
+const RENEWED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a restarted daemon waits for a source that is heard to confirm its commit.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(30);
 /// How long it waits for the source to be heard.
@@ -577,7 +580,8 @@ impl Arrival {
             }
             Phase::Expected | Phase::Preparing
                 if !self.committed
-                    && now.since(self.renewed_at) > config.reservation
+                    && (self.restored && now.since(self.renewed_at) > RENEWED_WITHIN
+                        || now.since(self.renewed_at) > config.reservation)
                     && now.since(self.asked_at) >= ASK_EVERY =>
             {
                 self.asked_at = now;

@@ -55,6 +55,8 @@ pub enum Phase {
     Beginning {
         /// When.
         since: Instant,
+        /// When the hypervisor was last asked whether it has.
+        looked_at: Instant,
     },
     /// Memory is being copied.
     Moving,
@@ -236,7 +238,7 @@ impl Departure {
     /// that is paused already needs its last bytes to flow. Whether that is news.
     pub(crate) fn hold(&mut self, now: Instant, destination_alive: bool) -> bool {
         let held = match self.phase {
-            Phase::Beginning { since } => {
+            Phase::Beginning { since, .. } => {
                 !destination_alive || now.since(since) > BEGINS_LATE && !self.offline()
             }
             Phase::Moving => !destination_alive,

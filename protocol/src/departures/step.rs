@@ -133,7 +133,7 @@ impl Departure {
         self.start_ms = start_ms;
         self.pause = pause;
         self.began_at = now;
-        self.phase = Phase::Beginning { since: now };
+        self.phase = Phase::Beginning { since: now, looked_at: now };
         self.persist(fx);
         if self.offline() {
             fx.out_after_durable(Output::Forget { id: self.id });
@@ -288,6 +288,9 @@ impl Departure {
         }
         if self.phase == Phase::Reading {
             return self.looked_before(now, copy, outgoing, fx);
+        }
+        if matches!(self.phase, Phase::Beginning { .. }) && outgoing {
+            return self.happened(now, DepartureEvent::Begun(Ok(())), fx);
         }
         let Phase::Deciding { since, there, reason, .. } = &self.phase else { return Ended::No };
         let (since, there, reason) = (*since, *there, reason.clone());
@@ -488,8 +491,15 @@ impl Departure {
                     self.ask(now, fx);
                 }
             }
-            Phase::Beginning { since } if now.since(*since) > BEGIN_WITHIN => {
+            Phase::Beginning { since, .. } if now.since(*since) > BEGIN_WITHIN => {
                 self.decide(now, "the hypervisor did not say that it started".into(), fx);
+            }
+            // Its word that it began may have been lost: until it is known the move has no tokens.
+            Phase::Beginning { looked_at, .. }
+                if !offline && now.since(*looked_at) > SILENT_FOR =>
+            {
+                *looked_at = now;
+                fx.out(Output::Look { vm: self.id.vm });
             }
             Phase::Moving | Phase::Switching
                 if now.since(self.heard_at) > SILENT_FOR
@@ -761,7 +771,7 @@ pub(super) mod tests {
     #[test]
     fn a_move_that_does_not_begin_leaves_the_link_to_others() {
         let mut departure = restored_move();
-        departure.phase = Phase::Beginning { since: Instant(0) };
+        departure.phase = Phase::Beginning { since: Instant(0), looked_at: Instant(0) };
         let soon = Instant(0) + Duration::from_secs(1);
         assert!(!departure.hold(soon, true));
         assert_eq!(departure.stage(), Some(Stage::Moving));
