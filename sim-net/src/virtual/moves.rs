@@ -72,7 +72,7 @@ pub(crate) struct Move {
     /// Congestion window of each of its streams, bytes.
     pub(crate) ramp: f64,
     /// What it got in the last step, bytes per second.
-    rate: f64,
+    pub(crate) rate: f64,
     /// The source's content when the guest was paused.
     stamp: u64,
 }

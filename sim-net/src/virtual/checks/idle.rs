@@ -8,9 +8,6 @@ use crate::r#virtual::SECOND;
 
 /// Longest time that a link may be idle while VMs wait for it.
 const LONGEST: u64 = 10 * SECOND;
-/// The same where the hypervisor's reply to the order to start was lost: until it can be told from
-/// one that is slow, the hypervisor's answer to a question would say nothing.
-const LONGEST_UNANSWERED: u64 = 45 * SECOND;
 
 impl World {
     fn departures(&self) -> impl Iterator<Item = &Departure> {
@@ -18,7 +15,15 @@ impl World {
         daemons.flat_map(|node| node.departures().all())
     }
 
-    fn is_unanswered(&self, link: usize) -> bool {
+    /// Whether what a host moves over all links fills its interface, so that no link is idle for its sake.
+    fn is_interface_full(&self, host: usize) -> bool {
+        let flows = self.moves.iter().filter(|one| one.from == host).map(|one| one.rate);
+        flows.sum::<f64>() >= self.hosts[host].nic * 0.9
+    }
+
+    /// Whether the hypervisor has not said yet that it began what it was told to: until that can be told
+    /// from one that is slow, nothing of it flows, and it takes no tokens.
+    pub(super) fn is_unanswered(&self, link: usize) -> bool {
         let id = self.links[link].id;
         self.departures().any(|one| one.link == id && matches!(one.phase, Phase::Beginning { .. }))
     }
@@ -30,6 +35,7 @@ impl World {
             one.awake(self.now).is_some()
                 && !one.hypervisor.down
                 && self.is_emptied(host)
+                && !self.is_interface_full(host)
                 && one.hypervisor.guests.iter().any(|(vm, guest)| {
                     guest.place.rests()
                         && !self.moves.iter().any(|one| one.id.vm == *vm)
@@ -47,8 +53,7 @@ impl World {
     pub(super) fn check_idle(&mut self) {
         for link in 0..self.links.len() {
             let moving = self.moves.iter().any(|one| one.link == link);
-            let longest = if self.is_unanswered(link) { LONGEST_UNANSWERED } else { LONGEST };
-            if moving || !self.is_waited_for(link) {
+            if moving || self.is_unanswered(link) || !self.is_waited_for(link) {
                 self.links[link].idle_since = None;
                 continue;
             }
@@ -56,7 +61,7 @@ impl World {
             let since = since.max(self.disturbed_at).max(self.disturbed_until);
             let idle = self.now.saturating_sub(since);
             self.checks.longest_idle = self.checks.longest_idle.max(idle);
-            if idle > longest && self.calm_or_faultless() {
+            if idle > LONGEST && self.calm_or_faultless() {
                 let what = format!("nothing has moved for {} s", idle / SECOND);
                 self.checks.object(Check::Idle, self.now, what);
             }

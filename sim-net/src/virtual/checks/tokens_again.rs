@@ -19,7 +19,8 @@ impl World {
             let sum: u32 = held.sum();
             // A move that cannot use more leaves the rest to those that it would suffice.
             let moving = sum > 0 && self.moves.iter().any(|one| one.link == index);
-            if moving || sum >= MOST_OF_IT || !self.is_waited_for(index) {
+            let unused = moving || self.is_unanswered(index);
+            if unused || sum >= MOST_OF_IT || !self.is_waited_for(index) {
                 self.checks.tokens_again.remove(&index);
                 continue;
             }
