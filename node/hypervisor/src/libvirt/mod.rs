@@ -228,7 +228,7 @@ impl Inner {
                     if matches!(meaning, HypervisorEvent::GuestPaused(_))
                         && let Some(attempt) = self.moves.not_halted(vm)
                     {
-                        let look_into = owner_pause::look_into(Arc::clone(self), vm, attempt);
+                        let look_into = owner_pause::look_into(Arc::downgrade(self), vm, attempt);
                         self.runtime.spawn(look_into);
                     }
                 }
