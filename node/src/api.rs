@@ -384,7 +384,9 @@ pub struct Arrived {
     pub start_ms: u64,
     /// Its end.
     pub end_ms: u64,
-    /// How long the guest stood still; unknown if the daemon that sent it died meanwhile.
+    /// Whether it ran, and runs on; a VM that was paused or shut off is so still.
+    pub ran: bool,
+    /// How long the guest stood still; absent if it did not run, and unknown if a daemon died meanwhile.
     pub downtime_ms: Option<u64>,
     /// Bytes that had to be sent once.
     pub bytes_needed: u64,

@@ -20,7 +20,7 @@ use crate::{
     effects::Effects,
     ids::{EvacuationId, MoveId, VmId},
     input::ArrivalEvent,
-    journal::{ArrivalRecord, Key, Value},
+    journal::{ArrivalRecord, Key, Stood, Value},
     message::Direct,
     output::{NoticeKind, Output},
     planted::Bug,
@@ -95,9 +95,11 @@ pub struct Arrival {
     definition: Option<String>,
     renewed_at: Instant,
     asked_at: Instant,
-    paused_ms: u64,
+    /// How long the guest had stood still when the source was heard to say that its copy is gone.
+    paused_ms: Option<u64>,
+    /// When that was, in this life of the daemon.
     committed_at: Option<Instant>,
-    downtime_ms: u64,
+    downtime_ms: Option<u64>,
     lost: bool,
     told_waiting: bool,
     superseded: bool,
@@ -266,9 +268,9 @@ impl Arrival {
             definition,
             renewed_at: now,
             asked_at: now,
-            paused_ms: 0,
+            paused_ms: None,
             committed_at: None,
-            downtime_ms: 0,
+            downtime_ms: None,
             lost: false,
             told_waiting: false,
             superseded: false,
@@ -286,7 +288,8 @@ impl Arrival {
             vm: self.vm.clone(),
             committed: self.committed,
             definition: self.definition.clone(),
-            settled: (self.phase == Phase::Settled).then_some(self.downtime_ms),
+            settled: (self.phase == Phase::Settled)
+                .then_some(Stood { downtime_ms: self.downtime_ms }),
         };
         fx.persist(&self.key(), &Value::Arrival(record));
     }
@@ -368,7 +371,7 @@ impl Arrival {
     }
 
     /// The commit: the source's copy is gone.
-    pub(crate) fn source_gone(&mut self, now: Instant, paused_ms: u64, fx: &mut Effects) {
+    pub(crate) fn source_gone(&mut self, now: Instant, paused_ms: Option<u64>, fx: &mut Effects) {
         if matches!(self.phase, Phase::Discarding { .. }) {
             self.tell(
                 fx,
@@ -378,10 +381,10 @@ impl Arrival {
             return;
         }
         self.confirmed = true;
-        if !self.committed {
-            self.committed = true;
-            self.committed_at = Some(now);
-            self.paused_ms = paused_ms;
+        if self.committed_at.is_none() {
+            (self.committed_at, self.paused_ms) = (Some(now), paused_ms);
+        }
+        if !core::mem::replace(&mut self.committed, true) {
             self.persist(fx);
         }
         if self.phase == Phase::Expected {
@@ -426,11 +429,18 @@ impl Arrival {
         }
     }
 
+    /// How long the guest has stood still, in milliseconds, if it runs from now on. Of one that a former
+    /// life of this daemon began with, only if this life has seen it complete and not running.
+    fn stood_still_ms(&self, now: Instant) -> Option<u64> {
+        let seen = !self.restored || matches!(self.phase, Phase::Resuming { .. });
+        let (at, before_ms) = self.committed_at.zip(self.paused_ms)?;
+        let known = seen && self.vm.state.resumes();
+        known.then(|| before_ms.saturating_add(milliseconds(now.since(at))))
+    }
+
     fn settle(&mut self, now: Instant, fx: &mut Effects) {
         let id = self.id;
-        let since_commit = self.committed_at.map_or(0, |at| milliseconds(now.since(at)));
-        self.downtime_ms =
-            if self.vm.state.resumes() { self.paused_ms.saturating_add(since_commit) } else { 0 };
+        self.downtime_ms = self.stood_still_ms(now);
         self.phase = Phase::Settled;
         self.persist(fx);
         fx.out(Output::CloseMove { id });
@@ -609,7 +619,7 @@ impl Arrival {
     pub(crate) fn source_declared_dead(&mut self, now: Instant, fx: &mut Effects) {
         if matches!(self.phase, Phase::Complete { .. }) {
             self.withheld = false;
-            self.source_gone(now, 0, fx);
+            self.source_gone(now, None, fx);
         }
     }
 
@@ -642,8 +652,8 @@ impl Arrivals {
         fx: &mut Effects,
     ) {
         match record.settled {
-            Some(downtime_ms) => {
-                let settled = Settled::restored(now, id, record, downtime_ms);
+            Some(stood) => {
+                let settled = Settled::restored(now, id, record, stood);
                 self.settled.insert(settled, fx);
             }
             None => {
@@ -665,5 +675,63 @@ impl Arrivals {
             self.settled.insert(settled, fx);
         }
         away
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{Incarnation, NodeId},
+        vm::sample,
+    };
+
+    fn at(milliseconds: u64) -> Instant {
+        Instant(0) + Duration::from_millis(milliseconds)
+    }
+
+    /// One that a former life of the daemon began.
+    fn restored(state: RunState) -> Arrival {
+        let vm = Vm { state, ..sample() };
+        let id = MoveId { vm: vm.id, source: NodeId(1), incarnation: Incarnation(1), attempt: 1 };
+        let evacuation = EvacuationId(1);
+        let record =
+            ArrivalRecord { evacuation, vm, committed: true, definition: None, settled: None };
+        Arrival::restored(at(0), id, record, &mut Effects::default())
+    }
+
+    fn sees(arrival: &mut Arrival, milliseconds: u64, copy: Copy) {
+        let mut fx = Effects::default();
+        arrival.looked(at(milliseconds), copy, &Config::default(), &mut fx);
+        if arrival.is_ready() {
+            arrival.run(at(milliseconds), &mut fx);
+        }
+    }
+
+    #[test]
+    fn what_a_former_life_resumed_stood_still_for_nobody_knows_how_long() {
+        let mut arrival = restored(RunState::Running);
+        arrival.source_gone(at(5), Some(7000), &mut Effects::default());
+        sees(&mut arrival, 10, Copy::Running);
+        assert_eq!((arrival.phase, arrival.downtime_ms), (Phase::Settled, None));
+    }
+
+    #[test]
+    fn a_restarted_destination_goes_by_what_its_source_measured() {
+        for (measured, expect) in [(Some(7000), Some(7095)), (None, None)] {
+            let mut arrival = restored(RunState::Running);
+            sees(&mut arrival, 3, Copy::Paused);
+            arrival.source_gone(at(5), measured, &mut Effects::default());
+            arrival.happened(at(100), ArrivalEvent::Resumed(Ok(())), &mut Effects::default());
+            assert_eq!((arrival.phase, arrival.downtime_ms), (Phase::Settled, expect));
+        }
+    }
+
+    #[test]
+    fn what_does_not_run_does_not_stand_still() {
+        let mut arrival = restored(RunState::Paused);
+        arrival.source_gone(at(5), Some(7000), &mut Effects::default());
+        sees(&mut arrival, 10, Copy::Paused);
+        assert_eq!((arrival.phase, arrival.downtime_ms), (Phase::Settled, None));
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Effects {
 pub(crate) struct Commit {
     pub(crate) to: NodeId,
     pub(crate) id: MoveId,
-    pub(crate) paused_ms: u64,
+    pub(crate) paused_ms: Option<u64>,
     pub(crate) resumes: bool,
 }
 
@@ -50,7 +50,7 @@ impl Effects {
     }
 
     /// The node says it at the end of the step, unless something speaks against that.
-    pub(crate) fn commit(&mut self, to: NodeId, id: MoveId, paused_ms: u64, resumes: bool) {
+    pub(crate) fn commit(&mut self, to: NodeId, id: MoveId, paused_ms: Option<u64>, resumes: bool) {
         self.commits.push(Commit { to, id, paused_ms, resumes });
     }
 

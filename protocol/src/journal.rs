@@ -109,8 +109,15 @@ pub struct ArrivalRecord {
     pub committed: bool,
     /// The definition, for a shut-off VM.
     pub definition: Option<String>,
-    /// Once it runs here, or rests here as it should: how long its guest stood still, in milliseconds.
-    pub settled: Option<u64>,
+    /// Once it runs here, or rests here as it should.
+    pub settled: Option<Stood>,
+}
+
+/// How long the guest of a VM that has arrived stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stood {
+    /// In milliseconds; `None` if that is not known, or it did not run.
+    pub downtime_ms: Option<u64>,
 }
 
 /// The change that stores `value` under `key`, or removes it.

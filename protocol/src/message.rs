@@ -350,8 +350,9 @@ pub enum Direct {
     SourceGone {
         /// The attempt.
         id: MoveId,
-        /// How long the guest had been paused when this was sent, in milliseconds.
-        paused_ms: u64,
+        /// How long the guest had been paused when this was sent, in milliseconds; `None` if nobody
+        /// saw its pause begin.
+        paused_ms: Option<u64>,
         /// Whether the VM ran, and is to run at the destination, even if that has lost its journal.
         resumes: bool,
         /// The newest heartbeat of the destination that the source had heard: as long as that is
@@ -373,8 +374,8 @@ pub enum Direct {
     Settled {
         /// The attempt.
         id: MoveId,
-        /// How long the guest stood still, as far as the destination knows, in milliseconds.
-        downtime_ms: u64,
+        /// How long the guest stood still, in milliseconds, if it is known from beginning to end.
+        downtime_ms: Option<u64>,
     },
     /// Destination to source: nothing of that attempt is here any more.
     Discarded {

@@ -16,7 +16,7 @@ use crate::{
     arrivals::memory_needed,
     effects::Effects,
     ids::{EvacuationId, MoveId, VmId},
-    journal::{ArrivalRecord, Key},
+    journal::{ArrivalRecord, Key, Stood},
     message::Direct,
     output::NoticeKind,
     time::Instant,
@@ -38,7 +38,7 @@ pub struct Settled {
     pub evacuation: EvacuationId,
     /// The VM.
     pub vm: Vm,
-    downtime_ms: u64,
+    downtime_ms: Option<u64>,
     /// Whether the host's figures hold its memory.
     counted: bool,
     since: Instant,
@@ -51,19 +51,14 @@ impl Settled {
         id: MoveId,
         evacuation: EvacuationId,
         vm: Vm,
-        downtime_ms: u64,
+        downtime_ms: Option<u64>,
     ) -> Self {
         Self { id, evacuation, vm, downtime_ms, counted: false, since: now, told_at: now }
     }
 
     /// One found in the journal when the daemon starts.
-    pub(crate) fn restored(
-        now: Instant,
-        id: MoveId,
-        record: ArrivalRecord,
-        downtime_ms: u64,
-    ) -> Self {
-        let settled = Self::new(now, id, record.evacuation, record.vm, downtime_ms);
+    pub(crate) fn restored(now: Instant, id: MoveId, record: ArrivalRecord, stood: Stood) -> Self {
+        let settled = Self::new(now, id, record.evacuation, record.vm, stood.downtime_ms);
         // The hypervisor has had it since a former life of this daemon.
         Self { counted: true, ..settled }
     }

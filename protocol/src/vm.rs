@@ -144,8 +144,11 @@ pub struct Outcome {
     pub start_ms: u64,
     /// Its end: the VM runs at its destination.
     pub end_ms: u64,
-    /// How long the guest stood still, as far as both ends know, in milliseconds.
-    pub downtime_ms: u64,
+    /// Whether the guest ran, at its source and then at its destination.
+    pub ran: bool,
+    /// How long the guest stood still, in milliseconds; `None` if it did not run, or if its pause was not
+    /// seen from beginning to end, since a daemon was restarted.
+    pub downtime_ms: Option<u64>,
     /// Memory and disk bytes of the VM: what had to be sent once.
     pub bytes_needed: u64,
     /// Bytes put on the wire.

@@ -189,7 +189,7 @@ fn direct() -> impl Strategy<Value = Direct> {
         ),
         (move_id(), any::<Result<(), String>>())
             .prop_map(|(id, answer)| Direct::Reserved { id, answer }),
-        (move_id(), any::<u64>(), any::<bool>(), any::<[u64; 4]>()).prop_map(
+        (move_id(), any::<Option<u64>>(), any::<bool>(), any::<[u64; 4]>()).prop_map(
             |(id, paused_ms, resumes, heard)| {
                 let [node, life, number, held_us] = heard;
                 let (node, incarnation) = (NodeId(node), Incarnation(life));

@@ -106,7 +106,7 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
             time(one.start_ms),
             time(one.end_ms),
             time(one.end_ms.saturating_sub(one.start_ms)),
-            maybe_time(one.downtime_ms),
+            if one.ran { maybe_time(one.downtime_ms) } else { "-".to_owned() },
             known(one.bytes_sent.map(size)),
             size(one.bytes_needed),
             known(one.bytes_sent.map(|sent| percent(sent, one.bytes_needed))),

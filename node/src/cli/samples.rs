@@ -117,6 +117,7 @@ pub(super) fn arrived(name: &str) -> Arrived {
         to: "b1".to_owned(),
         start_ms: 1_000,
         end_ms: 26_000,
+        ran: true,
         downtime_ms: Some(80),
         bytes_needed: 1 << 30,
         bytes_sent: Some((1 << 30) + (100 << 20)),

@@ -162,7 +162,7 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
 }
 
 pub(super) fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
-    // A daemon that was started anew in the middle of a move has lost these two.
+    // A daemon that was started anew in the middle of a move has lost it.
     let counted = outcome.bytes_sent > 0 || outcome.bytes_needed == 0;
     Arrived {
         id: outcome.vm.to_string(),
@@ -171,7 +171,8 @@ pub(super) fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
         to: outcome.to,
         start_ms: outcome.start_ms,
         end_ms: outcome.end_ms,
-        downtime_ms: counted.then_some(outcome.downtime_ms),
+        ran: outcome.ran,
+        downtime_ms: outcome.downtime_ms,
         bytes_needed: outcome.bytes_needed,
         bytes_sent: counted.then_some(outcome.bytes_sent),
         attempts: outcome.attempts,

@@ -68,6 +68,7 @@ mod tests {
             to: String::new(),
             start_ms: 0,
             end_ms: 2000,
+            ran: true,
             downtime_ms,
             bytes_needed: 100,
             bytes_sent,

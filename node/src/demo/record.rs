@@ -173,6 +173,7 @@ impl VmRecord {
             to,
             start_ms: told_start_ms.min(seen_start_ms),
             end_ms,
+            ran: true,
             downtime_ms: self.downtime_ms.map(|pause| pause.round() as u64),
             bytes_needed: self.memory_bytes,
             bytes_sent: told.and_then(|told| told.bytes_sent),

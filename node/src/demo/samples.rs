@@ -150,6 +150,7 @@ fn vm(n: u64) -> VmRecord {
             to: "b1".to_owned(),
             start_ms,
             end_ms,
+            ran: true,
             downtime_ms: Some(80),
             bytes_needed: 80_000_000,
             bytes_sent: Some(84_000_000),

@@ -13,12 +13,14 @@
 //! [`SourceGone`]: crate::message::Direct::SourceGone
 //! [`SourceKept`]: crate::message::Direct::SourceKept
 
+pub(crate) mod patience;
 pub(crate) mod stall;
 pub(crate) mod step;
 
 use alloc::{collections::BTreeMap, string::String};
 use core::time::Duration;
 
+use self::patience::Patience;
 use crate::{
     ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
     journal::{Decided, DepartureRecord},
@@ -113,6 +115,8 @@ pub struct Departure {
     pub(crate) definition: Option<String>,
     pub(crate) decided: Decided,
     pub(crate) paused_at: Option<Instant>,
+    /// Whether its guest's pause was seen to begin, so that its length is known.
+    pub(crate) pause_seen: bool,
     pub(crate) ran_on: bool,
     pub(crate) giving_up: Option<GivingUp>,
     pub(crate) renewed_at: Instant,
@@ -120,7 +124,8 @@ pub struct Departure {
     pub(crate) heard_at: Instant,
     pub(crate) weight: u16,
     pub(crate) escalated: u8,
-    pub(crate) escalated_at: Instant,
+    /// How long it has been given to converge.
+    pub(crate) patience: Patience,
     /// When the hypervisor was told to start; before that, when it was decided to move the VM.
     pub(crate) began_at: Instant,
     /// When the present pass over memory began, as far as that was noticed.
@@ -244,6 +249,9 @@ impl Departure {
             Phase::Moving => !destination_alive,
             _ => false,
         };
+        if held {
+            self.patience.begin_anew(self.progress.pass);
+        }
         core::mem::replace(&mut self.held, held) != held
     }
 
@@ -255,6 +263,11 @@ impl Departure {
         let (before, since) = (self.progress.sent, now.since(self.progressed_at));
         let flows = |one: &Progress| (one.sent, one.wire, one.remaining, one.pass);
         if flows(&progress) != flows(&self.progress) {
+            if now.since(self.flowed_at) >= stall::STANDS_STILL_AFTER {
+                self.patience.begin_anew(progress.pass);
+            } else {
+                self.patience.flowed(since);
+            }
             self.flowed_at = now;
         }
         if before > 0 && !since.is_zero() {

@@ -13,7 +13,7 @@ use crate::{effects::Effects, time::Instant, units::BytesPerSec};
 /// How long nothing of a move may flow, although it may, before it counts as standing still: longer than
 /// a hypervisor looks through memory for what was rewritten, and half of the ten seconds for which a link
 /// may be idle while VMs wait.
-const STANDS_STILL_AFTER: Duration = Duration::from_secs(5);
+pub(super) const STANDS_STILL_AFTER: Duration = Duration::from_secs(5);
 /// How long it stands still before people are told: most hiccups are over by then.
 const TOLD_AFTER: Duration = Duration::from_secs(10);
 /// How long it stands still before it is given up where another destination takes it. What has flowed

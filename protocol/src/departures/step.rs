@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use core::time::Duration;
 
-use super::{Departure, GivingUp, Phase};
+use super::{Departure, GivingUp, Phase, patience::Patience};
 use crate::{
     config::Config,
     effects::Effects,
@@ -42,10 +42,6 @@ const MAY_FLOW_FOR: Duration = Duration::from_secs(60);
 /// How long a destination that does not answer is told that the VM stays here. After that it will
 /// ask by itself, and is answered from what the hypervisor shows.
 const TELL_KEPT_FOR: Duration = Duration::from_secs(5);
-/// Passes over memory without convergence before each step of escalation.
-const ESCALATE_EVERY: Duration = Duration::from_secs(8);
-/// Passes after which a guest counts as one that does not converge by itself.
-const PATIENT_PASSES: u32 = 4;
 
 /// What became of a departure in a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,8 +50,8 @@ pub(crate) enum Ended {
     No,
     /// The VM has settled at its destination.
     Settled {
-        /// How long the destination says that the guest stood still.
-        downtime_ms: u64,
+        /// How long the destination says that the guest stood still, if that is known.
+        downtime_ms: Option<u64>,
     },
     /// The attempt is over and the VM is still here.
     Failed(String),
@@ -191,13 +187,13 @@ impl Departure {
             }
             DepartureEvent::Progress(progress) if open => {
                 self.progressed(now, progress);
-                self.escalate(now, fx);
+                self.escalate(fx);
             }
             DepartureEvent::GuestPaused
                 if matches!(self.phase, Phase::Beginning { .. } | Phase::Moving) =>
             {
                 self.phase = Phase::Switching;
-                self.paused_at = Some(now);
+                (self.paused_at, self.pause_seen) = (Some(now), true);
                 fx.out(Output::SetGuestPaused { id: self.id, paused: true });
                 fx.urgent();
             }
@@ -414,8 +410,12 @@ impl Departure {
     }
 
     fn tell_gone(&self, now: Instant, fx: &mut Effects) {
-        let paused_ms = self.paused_at.map_or(0, |at| milliseconds(now.since(at)));
-        fx.commit(self.to, self.id, paused_ms, self.vm.state.resumes());
+        fx.commit(self.to, self.id, self.paused_ms(now), self.vm.state.resumes());
+    }
+
+    /// How long its guest has stood still, in milliseconds, if its pause was seen to begin.
+    pub(crate) fn paused_ms(&self, now: Instant) -> Option<u64> {
+        self.paused_at.filter(|_| self.pause_seen).map(|at| milliseconds(now.since(at)))
     }
 
     /// The VM stays here: what arrived there must go.
@@ -432,7 +432,7 @@ impl Departure {
     }
 
     /// The destination says that the VM has settled there.
-    pub(crate) fn settled(&mut self, downtime_ms: u64, fx: &mut Effects) -> Ended {
+    pub(crate) fn settled(&mut self, downtime_ms: Option<u64>, fx: &mut Effects) -> Ended {
         if !self.begun() || self.decided == Decided::Kept {
             self.tell(
                 fx,
@@ -574,10 +574,8 @@ impl Departure {
     }
 
     /// Goes one step further for a guest that does not converge, within its policy.
-    fn escalate(&mut self, now: Instant, fx: &mut Effects) {
-        let late =
-            self.progress.pass >= PATIENT_PASSES && now.since(self.escalated_at) >= ESCALATE_EVERY;
-        if self.phase != Phase::Moving || !late {
+    fn escalate(&mut self, fx: &mut Effects) {
+        if self.phase != Phase::Moving || !self.patience.is_over(self.progress.pass) {
             return;
         }
         let policy = &self.vm.policy;
@@ -597,7 +595,7 @@ impl Departure {
             return self.yield_for_good(fx);
         };
         self.escalated = u8::try_from(index + 1).unwrap_or(u8::MAX);
-        self.escalated_at = now;
+        self.patience.next_step();
         let what = match step {
             Escalation::Downtime(_) => format!("a pause of up to {longest} ms is allowed"),
             Escalation::PostCopy => "it switches to post-copy".into(),
@@ -662,13 +660,14 @@ pub(crate) fn restored(
         definition: None,
         decided: record.decided,
         paused_at: None,
+        pause_seen: false,
         ran_on: false,
         giving_up: None,
         renewed_at: now,
         heard_at: now,
         weight: 0,
         escalated: 0,
-        escalated_at: now,
+        patience: Patience::default(),
         began_at: now,
         pass_began: now,
         rewritten: 0,
@@ -766,6 +765,25 @@ pub(super) mod tests {
                 assert_eq!(departure.vm.state, expect);
             }
         }
+    }
+
+    #[test]
+    fn how_long_a_guest_stood_still_is_known_only_if_its_pause_was_seen_to_begin() {
+        let second = Instant(0) + Duration::from_secs(1);
+        let committed = |departure: &mut Departure| {
+            let mut fx = Effects::default();
+            departure.happened(second, DepartureEvent::SourceGone, &mut fx);
+            assert_eq!(departure.paused_ms(second), fx.commits[0].paused_ms);
+            fx.commits[0].paused_ms
+        };
+        let mut found_paused = restored_move();
+        found_paused.looked(Instant(0), Copy::Switching, true, &mut Effects::default());
+        assert_eq!(found_paused.stage(), Some(Stage::Switching));
+        assert_eq!(committed(&mut found_paused), None);
+        let mut seen = restored_move();
+        seen.phase = Phase::Moving;
+        seen.happened(Instant(0), DepartureEvent::GuestPaused, &mut Effects::default());
+        assert_eq!(committed(&mut seen), Some(1000));
     }
 
     #[test]

@@ -378,7 +378,7 @@ impl Node {
         match direct {
             Direct::HandOn(hand_on) => self.receive_hand_on(now, from, &hand_on, fx),
             Direct::Ask { id, offline } if id.source == self.me => {
-                self.asked_as_source(id, offline, from, fx);
+                self.asked_as_source(now, id, offline, from, fx);
             }
             // From the source to us, the destination: only the source itself may speak.
             Direct::Reserve { id, .. }
@@ -523,13 +523,21 @@ impl Node {
     }
 
     /// A destination asks what became of the source's copy.
-    fn asked_as_source(&mut self, id: MoveId, offline: bool, from: NodeId, fx: &mut Effects) {
+    fn asked_as_source(
+        &mut self,
+        now: Instant,
+        id: MoveId,
+        offline: bool,
+        from: NodeId,
+        fx: &mut Effects,
+    ) {
         let departure = self.departures.by_id(id).map(|departure| &*departure);
         match departure.map(|departure| departure.decided) {
             Some(_) if self.config.planted(Bug::CommitToldOnce) => {}
             Some(crate::journal::Decided::Gone) => {
                 let resumes = departure.is_some_and(|departure| departure.vm.state.resumes());
-                fx.commit(from, id, 0, resumes);
+                let paused_ms = departure.and_then(|departure| departure.paused_ms(now));
+                fx.commit(from, id, paused_ms, resumes);
             }
             Some(crate::journal::Decided::Kept) => fx.send(from, Direct::SourceKept { id }),
             // It is under way: the outcome will be told.
@@ -568,10 +576,10 @@ impl Node {
             self.given_here.remove(&vm);
             match answer.filter(|_| !concerned) {
                 // Whether it ran is forgotten here; only a destination that forgot it, too, goes by this.
-                Some(Answer::Gone) => fx.commit(from, id, 0, true),
+                Some(Answer::Gone) => fx.commit(from, id, None, true),
                 Some(Answer::Kept) => fx.send(from, Direct::SourceKept { id }),
                 Some(Answer::Has(copy)) => fx.send(from, Direct::DestinationHas { id, copy }),
-                Some(Answer::Settled) => fx.send(from, Direct::Settled { id, downtime_ms: 0 }),
+                Some(Answer::Settled) => fx.send(from, Direct::Settled { id, downtime_ms: None }),
                 None => {}
             }
         }
@@ -639,6 +647,7 @@ impl Node {
                     to: self.directory.name(departure.to),
                     start_ms: departure.start_ms,
                     end_ms: age.map_or(0, crate::time::milliseconds),
+                    ran: departure.vm.state.resumes(),
                     downtime_ms,
                     bytes_needed: departure.vm.bytes(),
                     bytes_sent: departure.bytes_sent(),

@@ -282,13 +282,14 @@ impl Node {
             definition: None,
             decided: crate::journal::Decided::Open,
             paused_at: None,
+            pause_seen: false,
             ran_on: false,
             giving_up: None,
             renewed_at: now,
             heard_at: now,
             weight: 0,
             escalated: 0,
-            escalated_at: now,
+            patience: Default::default(),
             began_at: now,
             pass_began: now,
             rewritten: 0,
@@ -383,7 +384,7 @@ impl Node {
             self.tell_waits(now, vm, fx);
             self.watch_flow(now, vm, fx);
             if third.is_some() && self.went_on(now, vm) {
-                let ended = self.departures.get_mut(vm).map(|one| one.settled(0, fx));
+                let ended = self.departures.get_mut(vm).map(|one| one.settled(None, fx));
                 self.departure_ended(now, vm, ended.unwrap_or(Ended::No), fx);
                 continue;
             }

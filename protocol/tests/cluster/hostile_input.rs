@@ -79,14 +79,14 @@ fn nobody_speaks_of_moves_that_are_not_his() {
     let of = |source| MoveId { vm: world.vms[0], source, incarnation: Incarnation(1), attempt: 1 };
     let (mine, his) = (of(me), of(other));
     let heard = world.node(0).newest_heartbeat();
-    let gone = |id| Direct::SourceGone { id, paused_ms: 0, resumes: true, heard };
+    let gone = |id| Direct::SourceGone { id, paused_ms: Some(0), resumes: true, heard };
     for direct in [
         gone(his),
         Direct::Withheld { id: his },
         Direct::SourceKept { id: his },
         Direct::Closed { id: his },
         Direct::Renew { id: his },
-        Direct::Settled { id: his, downtime_ms: 0 },
+        Direct::Settled { id: his, downtime_ms: Some(0) },
         Direct::Reserved { id: his, answer: Ok(()) },
         gone(mine),
         Direct::SourceKept { id: mine },
@@ -99,7 +99,7 @@ fn nobody_speaks_of_moves_that_are_not_his() {
     let to = world.node(0).departures().all().next().expect("one is under way").to;
     let liar = world.hosts.iter().find(|host| host.id != to && host.id != me).expect("many").id;
     for direct in [
-        Direct::Settled { id: running, downtime_ms: 0 },
+        Direct::Settled { id: running, downtime_ms: Some(0) },
         Direct::Discarded { id: running },
         Direct::Reserved { id: running, answer: Err("no".into()) },
     ] {
@@ -174,10 +174,10 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
         }),
         1 => {
             let heard = node.newest_heartbeat();
-            let (paused_ms, resumes) = (number(), true);
+            let (paused_ms, resumes) = (Some(number()), true);
             Message::Direct(Direct::SourceGone { id, paused_ms, resumes, heard })
         }
-        2 => Message::Direct(Direct::Settled { id: mine, downtime_ms: number() }),
+        2 => Message::Direct(Direct::Settled { id: mine, downtime_ms: Some(number()) }),
         3 => Message::Direct(Direct::HandOn(HandOn {
             link,
             issuer: world.hosts[2].id,

@@ -4,8 +4,11 @@
 //! travelling disks are copied, and keeps them when the move fails: half a disk, onto which the VM
 //! might be started one day.
 //!
-//! Invariant: *only what this arrival made is removed*. An image that was here before it is named
-//! when it may have been overwritten, and stays.
+//! Invariants:
+//! - *only what this arrival made is removed*. An image that was here before it is named when it may
+//!   have been overwritten, and stays;
+//! - *sockets go as soon as their QEMU is done with them*: whoever sends the VM away from here makes
+//!   others under the same names.
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +31,7 @@ pub(super) struct Arrivals(Mutex<BTreeMap<VmId, Arrival>>);
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     since: SystemTime,
+    begun: bool,
     sockets: Vec<PathBuf>,
     disks_travel: bool,
     images: Vec<PathBuf>,
@@ -37,8 +41,27 @@ impl Arrivals {
     /// One begins; QEMU will make these sockets.
     pub(super) fn expect(&self, vm: VmId, sockets: Vec<PathBuf>, disks_travel: bool) {
         let since = SystemTime::now();
-        let arrival = Arrival { since, sockets, disks_travel, images: Vec::new() };
+        let arrival = Arrival { since, begun: false, sockets, disks_travel, images: Vec::new() };
         self.all().insert(vm, arrival);
+    }
+
+    /// The VM has begun to arrive: what its QEMU does from now on is of this arrival.
+    pub(super) fn begins(&self, vm: VmId) {
+        if let Some(arrival) = self.all().get_mut(&vm) {
+            arrival.begun = true;
+        }
+    }
+
+    /// All of it has come, or its QEMU has ended: nothing comes over its sockets any more.
+    pub(super) fn ends(&self, vm: VmId) {
+        if let Some(arrival) = self.all().get_mut(&vm).filter(|arrival| arrival.begun) {
+            remove(std::mem::take(&mut arrival.sockets));
+        }
+    }
+
+    /// The VM leaves: the sockets are those of its departure by now.
+    pub(super) fn forget(&self, vm: VmId) {
+        self.all().remove(&vm);
     }
 
     fn with_disks(&self, vm: VmId) -> bool {
@@ -53,16 +76,20 @@ impl Arrivals {
 
     /// It is over, one way or the other; returns what there was of it.
     pub(super) fn over(&self, vm: VmId) -> Option<Arrival> {
-        let arrival = self.all().remove(&vm)?;
-        for socket in &arrival.sockets {
-            // QEMU may have removed it itself.
-            let _ = fs::remove_file(socket);
-        }
+        let mut arrival = self.all().remove(&vm)?;
+        remove(std::mem::take(&mut arrival.sockets));
         Some(arrival)
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<VmId, Arrival>> {
         self.0.lock().expect("nothing panics while it holds this")
+    }
+}
+
+fn remove(sockets: Vec<PathBuf>) {
+    for socket in sockets {
+        // QEMU may have removed it itself.
+        let _ = fs::remove_file(socket);
     }
 }
 
@@ -144,6 +171,28 @@ mod tests {
             </devices></domain></domstatus>";
         assert_eq!(images_of(record), [PathBuf::from("/i/a.img")]);
         assert_eq!(images_of("<domstatus/>"), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn sockets_go_when_the_arrival_ends_and_those_of_a_departure_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let (arrivals, vm) = (Arrivals::default(), VmId([1; 16]));
+        let socket = directory.path().join("socket");
+        let here = || fs::write(&socket, "").unwrap();
+        arrivals.expect(vm, vec![socket.clone()], true);
+        here();
+        arrivals.ends(vm);
+        assert!(socket.exists(), "that was the end of an earlier one");
+        arrivals.begins(vm);
+        arrivals.ends(vm);
+        assert!(!socket.exists());
+
+        here();
+        arrivals.ends(vm);
+        assert!(arrivals.over(vm).is_some() && socket.exists(), "it is another's by now");
+        arrivals.expect(vm, vec![socket.clone()], true);
+        arrivals.forget(vm);
+        assert!(arrivals.over(vm).is_none() && socket.exists());
     }
 
     #[test]

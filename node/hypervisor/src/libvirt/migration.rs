@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use virt::{domain::MigrateParameters, sys};
+use virt::{domain::MigrateParameters, error::ErrorNumber, sys};
 
 use super::{calls, link};
 use crate::{Channel, MigrationOrder, VmId};
@@ -105,8 +105,24 @@ impl Call {
             bandwidth: Some(self.bandwidth),
             ..MigrateParameters::default()
         };
-        domain.migrate_to_uri3(Some(&self.destination), parameters, self.flags).map_err(text)
+        domain
+            .migrate_to_uri3(Some(&self.destination), parameters, self.flags)
+            .map_err(|error| explained(&error))
     }
+}
+
+/// What libvirt says, and what to do where it does not say that.
+fn explained(error: &virt::error::Error) -> String {
+    if error.code() != ErrorNumber::MigrateUnsafe.into() {
+        return error.message().to_owned();
+    }
+    format!(
+        "libvirt takes its move for unsafe ({}): the destination may not see what its disks hold. A \
+         disk on this host alone travels with `copy_storage = true`; shared storage must be one that \
+         libvirt knows to be shared (NFS, Ceph, iSCSI and the like), and the disk's cache mode `none` or \
+         `directsync` where it says so",
+        error.message()
+    )
 }
 
 /// The sockets of a move at either end; only libvirt's own has a place of its own there.

@@ -223,16 +223,22 @@ impl Inner {
         let vm = match event {
             DomainEvent::Lifecycle { vm, event, detail } => {
                 let part = self.moves.lifecycle(vm, event, detail);
-                if let Some(meaning) = events::meaning(vm, event, detail, part) {
-                    self.subscribers.publish(&meaning);
+                let meaning = events::meaning(vm, event, detail, part);
+                if let Some(meaning) = &meaning {
+                    self.subscribers.publish(meaning);
                     if matches!(meaning, HypervisorEvent::GuestPaused(_))
                         && let Some(attempt) = self.moves.not_halted(vm)
                     {
-                        let look_into = owner_pause::look_into(Arc::clone(self), vm, attempt);
+                        let look_into = owner_pause::look_into(Arc::downgrade(self), vm, attempt);
                         self.runtime.spawn(look_into);
                     }
                 }
+                let complete = meaning == Some(HypervisorEvent::Arrived(vm));
+                if complete || part.incoming && event == sys::VIR_DOMAIN_EVENT_STOPPED {
+                    self.arrivals.ends(vm);
+                }
                 if events::begins_to_arrive(event, detail) {
+                    self.arrivals.begins(vm);
                     self.runtime.spawn(arrivals::note_images(Arc::clone(self), vm));
                 }
                 if event == sys::VIR_DOMAIN_EVENT_STOPPED
@@ -438,7 +444,7 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn begin(&self, order: MigrationOrder) -> Result<(), HypervisorError> {
-        self.0.arrivals.over(order.vm);
+        self.0.arrivals.forget(order.vm);
         source::begin(Arc::clone(&self.0), order).await
     }
 

@@ -41,6 +41,12 @@ struct Outgoing {
     gone: bool,
 }
 
+impl Outgoing {
+    fn stands_still(&self, attempt: Attempt) -> bool {
+        self.attempt == attempt && self.paused && !self.ended && !self.gone
+    }
+}
+
 impl Moves {
     /// Notes a new attempt; `None` if one is under way already.
     pub(super) fn leave(&self, vm: VmId) -> Option<Attempt> {
@@ -93,12 +99,18 @@ impl Moves {
         outgoing.map(|outgoing| outgoing.attempt)
     }
 
-    /// Notes that the guest is paused by its owner; false if the attempt is over.
+    /// Whether the guest stands still, and its migration is not over.
+    pub(super) fn stands_still(&self, vm: VmId, attempt: Attempt) -> bool {
+        let tables = self.tables();
+        tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.stands_still(attempt))
+    }
+
+    /// Notes that the guest is paused by its owner; false if it runs again, or the attempt is over.
     pub(super) fn hold(&self, vm: VmId, attempt: Attempt) -> bool {
         let mut tables = self.tables();
         let outgoing = tables.outgoing.get_mut(&vm);
-        let under_way = outgoing.filter(|one| one.attempt == attempt && !one.ended && !one.gone);
-        under_way.map(|outgoing| outgoing.held = true).is_some()
+        let still = outgoing.filter(|outgoing| outgoing.stands_still(attempt));
+        still.map(|outgoing| outgoing.held = true).is_some()
     }
 
     /// Whether the guest is paused by its owner.
@@ -240,8 +252,24 @@ mod tests {
         assert!(!moves.is_paused(VM, attempt));
         moves.lifecycle(VM, 3, 1);
         assert!(moves.is_paused(VM, attempt));
+        assert!(moves.stands_still(VM, attempt));
         moves.lifecycle(VM, 4, 1);
         assert!(!moves.is_paused(VM, attempt));
+        assert!(!moves.hold(VM, attempt), "nobody paused what runs");
+        assert!(!moves.is_held(VM, attempt));
+    }
+
+    #[test]
+    fn a_pause_by_hand_is_known_only_while_the_move_is_under_way() {
+        let moves = Moves::default();
+        let attempt = moves.leave(VM).unwrap();
+        moves.lifecycle(VM, 3, 1);
+        moves.ended(VM, attempt);
+        assert!(!moves.stands_still(VM, attempt) && !moves.hold(VM, attempt));
+        let next = moves.leave(VM).unwrap();
+        moves.lifecycle(VM, 3, 1);
+        assert!(!moves.hold(VM, attempt), "what is learnt of an earlier attempt does not count");
+        assert!(moves.hold(VM, next) && moves.is_held(VM, next));
     }
 
     #[test]

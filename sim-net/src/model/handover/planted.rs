@@ -99,7 +99,7 @@ fn has_a_former_commit(world: &World) -> bool {
 fn forge_commit(world: &mut World, rules: &Rules) {
     let Some(node) = world.hosts[DESTINATION].daemon() else { return };
     let heard = node.newest_heartbeat();
-    forge(world, rules, |id| Direct::SourceGone { id, paused_ms: 0, resumes: true, heard });
+    forge(world, rules, |id| Direct::SourceGone { id, paused_ms: None, resumes: true, heard });
 }
 
 /// The destination believes that its source said so.

@@ -462,9 +462,9 @@ impl World {
         let direct = match direct {
             Direct::SourceGone { id, resumes, heard, .. } => {
                 let heard = Echo { held_us: 0, ..heard };
-                Direct::SourceGone { id, paused_ms: 0, resumes, heard }
+                Direct::SourceGone { id, paused_ms: None, resumes, heard }
             }
-            Direct::Settled { id, .. } => Direct::Settled { id, downtime_ms: 0 },
+            Direct::Settled { id, .. } => Direct::Settled { id, downtime_ms: None },
             other => other,
         };
         let to = self.hosts.iter().position(|host| host.id == to);

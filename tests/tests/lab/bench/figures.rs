@@ -33,6 +33,7 @@ impl Figures {
                 to: String::new(),
                 start_ms: journey.start_ms,
                 end_ms: journey.end_ms,
+                ran: true,
                 downtime_ms: Some(journey.pause_ms),
                 bytes_needed: journey.guest.memory_mib << 20,
                 bytes_sent: None,
