@@ -100,7 +100,8 @@ pub struct Arrival {
     /// When that was, in this life of the daemon.
     committed_at: Option<Instant>,
     downtime_ms: Option<u64>,
-    lost: bool,
+    /// Whether the hypervisor has nothing of it, although its source has given it away.
+    pub(crate) lost: bool,
     told_waiting: bool,
     superseded: bool,
     /// Whether the hypervisor had something of it when it was last asked.
@@ -411,8 +412,8 @@ impl Arrival {
         if !core::mem::replace(&mut self.told_withheld, true) {
             let text = format!(
                 "{} is complete here and stays paused: its source takes back that it gave it away. This \
-                 host was declared dead, or the VM started elsewhere. If it runs, end the copy here by \
-                 hand; if not, resume it by hand",
+                 host was declared dead, or the VM started elsewhere. See in `lifeboat vms` whether a host \
+                 runs it: if so, end the copy here by hand; if none does, resume it by hand",
                 self.vm.name
             );
             self.tell(fx, NoticeKind::Unknown, text);

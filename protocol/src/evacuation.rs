@@ -93,6 +93,12 @@ impl Known {
         Record { age_ms: milliseconds(self.age(now)), ..self.record.clone() }
     }
 
+    /// How long ago its deadline passed; `None` before that, and without one.
+    pub fn late_by(&self, now: Instant) -> Option<Duration> {
+        let deadline = Duration::from_millis(self.record.deadline_ms?);
+        self.age(now).checked_sub(deadline).filter(|late| !late.is_zero())
+    }
+
     /// What is left until its deadline; `None` without one.
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         let deadline = Duration::from_millis(self.record.deadline_ms?);

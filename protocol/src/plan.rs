@@ -11,7 +11,7 @@ use crate::{
     ids::{EvacuationId, LinkId, NodeId, SiteId, VmId},
     membership::Liveness,
     message::{HeadVm, InventoryVm, Stage, VmState},
-    node::{Node, elsewhere::runs_too},
+    node::{Node, barred::Refusals, elsewhere::runs_too},
     order::{Contender, common_order},
     pause::Pause,
     time::{Instant, milliseconds},
@@ -248,13 +248,13 @@ impl Node {
     ) {
         let needed = memory_needed(&candidate.one.vm);
         let from = self.directory.site_of(candidate.source).unwrap_or(self.site);
-        let mut reasons = Vec::new();
+        let mut reasons = Refusals::default();
         let mut best: Option<(u64, NodeId, LinkId)> = None;
         for (node, entry) in self.directory.nodes() {
             if !terms.to.contains(&entry.site) || node == candidate.source {
                 continue;
             }
-            let mut refuse = |why: String| reasons.push(format!("{}: {why}", entry.name));
+            let mut refuse = |why: String| reasons.add(&entry.name, why);
             let host = if node == self.me {
                 Some(self.host_report())
             } else {
@@ -270,8 +270,12 @@ impl Node {
                 refuse("its journal cannot be written".into());
                 continue;
             }
-            if covers(node, entry.site) || !host.takes_arrivals {
-                refuse("it takes no arrivals".into());
+            if covers(node, entry.site) {
+                refuse("it takes no arrivals: it is to be emptied, too".into());
+                continue;
+            }
+            if !host.takes_arrivals {
+                refuse(self.why_no_arrivals(node, &host));
                 continue;
             }
             if self.has_already(now, node, candidate) {
@@ -289,6 +293,7 @@ impl Node {
                 best = Some((room, node, link));
             }
         }
+        let reasons = reasons.into_reasons();
         match best {
             Some((_, node, link)) if candidate.reasons.is_empty() => {
                 candidate.to = Some(node);

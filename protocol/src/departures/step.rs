@@ -55,6 +55,8 @@ pub(crate) enum Ended {
     },
     /// The attempt is over and the VM is still here.
     Failed(String),
+    /// The attempt is over, and the VM with it: it ended while it moved, and nothing of it is anywhere.
+    Vanished(String),
 }
 
 impl Departure {
@@ -316,6 +318,10 @@ impl Departure {
                 match there {
                     _ if ours => self.gone(now, fx),
                     Some(Copy::Paused) if handed_over => self.gone(now, fx),
+                    Some(Copy::Absent) if copy == Copy::Absent => {
+                        self.keep(now, fx);
+                        return Ended::Vanished(reason);
+                    }
                     Some(Copy::Absent) => {
                         self.keep(now, fx);
                         return Ended::Failed(format!(

@@ -639,7 +639,9 @@ impl Node {
                 self.vms.remove(&vm);
                 self.leave_remains(departure.id, fx);
                 self.setbacks.remove(&vm);
-                let age = self.evacuations.get(departure.evacuation).map(|known| known.age(now));
+                let known = self.evacuations.get(departure.evacuation);
+                let age = known.map(|known| known.age(now));
+                let late = known.and_then(|known| known.late_by(now));
                 let outcome = Outcome {
                     vm,
                     name: departure.vm.name.clone(),
@@ -662,13 +664,33 @@ impl Node {
                     RunState::Paused => format!("{name} is at {to}, paused"),
                     RunState::ShutOff => format!("{name} is at {to}, shut off"),
                 };
+                let text = match late {
+                    Some(late) => format!("{text}, {}s after the deadline", late.as_secs()),
+                    None => text,
+                };
                 fx.vm_notice(NoticeKind::Vm, vm, departure.evacuation, text);
                 self.outcomes.insert((departure.evacuation, vm), outcome);
                 self.inventory_at = Instant::default();
                 fx.urgent();
             }
             Ended::Failed(reason) => self.departure_failed(now, vm, reason, fx),
+            Ended::Vanished(reason) => self.departure_vanished(vm, &reason, fx),
         }
+    }
+
+    /// A VM has ended while it moved, and its host has nothing of it any more.
+    fn departure_vanished(&mut self, vm: VmId, reason: &str, fx: &mut Effects) {
+        let Some(departure) = self.departures.get(vm) else { return };
+        let (name, to) = (&departure.vm.name, self.directory.name(departure.to));
+        let text = format!(
+            "{name} did not move to {to}: it ended here while it moved ({reason}), and nothing of it is \
+             left to move"
+        );
+        fx.vm_notice(NoticeKind::Failed, vm, departure.evacuation, text);
+        self.vms.remove(&vm);
+        self.setbacks.remove(&vm);
+        self.inventory_at = Instant::default();
+        fx.urgent();
     }
 
     fn departure_failed(
@@ -731,7 +753,8 @@ impl Node {
         } else if let Some(reason) = self.unwritable() {
             Some(reason)
         } else if self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated) {
-            Some("it is itself being evacuated".into())
+            let why = self.why_emptied(self.me).unwrap_or_default();
+            Some(format!("it is itself being evacuated: {why}"))
         } else if self.leaving {
             Some("its daemon is stopping".into())
         } else {

@@ -236,7 +236,7 @@ impl Node {
                 return false;
             }
         }
-        for arrival in self.arrivals.all().filter(|one| one.has_come()) {
+        for arrival in self.arrivals.all().filter(|one| self.lists_arrival(now, one)) {
             let (vm, state) = (&arrival.vm, self.shown_arrival(now, arrival));
             let reasons = self.doubts_of_arrival(now, arrival);
             if !take(Listed { vm, state, remaining: 0, reasons }) {

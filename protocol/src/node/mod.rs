@@ -8,6 +8,7 @@
 mod absorb;
 mod addressed;
 mod advice;
+pub(crate) mod barred;
 mod claims;
 mod commit;
 mod confirms;

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::time::Duration;
 
-use super::Node;
+use super::{Node, barred::Refusals};
 use crate::{
     arrivals::memory_needed,
     departures::{Departure, Phase},
@@ -363,12 +363,12 @@ impl Node {
         best.map(|(_, node, link)| (node, link))
     }
 
-    /// Why no host takes a VM: a reason for each host.
+    /// Why no host takes a VM: a reason for each host, or for those that have the same.
     fn refusals(&self, now: Instant, sites: &[SiteId], vm: &Vm) -> Vec<String> {
         if self.is_large() {
             return alloc::vec!["no host is known yet that has room for it".into()];
         }
-        let mut reasons = Vec::new();
+        let mut reasons = Refusals::default();
         for (node, entry) in self.directory.nodes() {
             if !sites.contains(&entry.site) || node == self.me {
                 continue;
@@ -381,7 +381,7 @@ impl Node {
                 }
                 None => "it is not heard".into(),
                 Some(host) if host.journal_fails => "its journal cannot be written".into(),
-                Some(host) if !host.takes_arrivals => "it takes no arrivals now".into(),
+                Some(host) if !host.takes_arrivals => self.why_no_arrivals(node, &host),
                 Some(host) => match self.refusal(now, vm, node) {
                     Some(why) => format!("it did not work a moment ago: {why}"),
                     None => format!(
@@ -391,8 +391,9 @@ impl Node {
                     ),
                 },
             };
-            reasons.push(format!("{}: {why}", entry.name));
+            reasons.add(&entry.name, why);
         }
+        let mut reasons = reasons.into_reasons();
         if reasons.is_empty() {
             reasons.push("no host stands in the destination sites".into());
         }

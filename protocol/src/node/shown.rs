@@ -120,12 +120,29 @@ impl Node {
 
     /// Where a VM that comes to this host is.
     pub(super) fn shown_arrival(&self, now: Instant, arrival: &Arrival) -> VmState {
-        if arrival.waits_for_word(now) { VmState::Unknown } else { VmState::Arriving }
+        match arrival.waits_for_word(now) || arrival.lost {
+            true => VmState::Unknown,
+            false => VmState::Arriving,
+        }
+    }
+
+    /// Whether an arrival is more than room that was set aside, and more than what a hypervisor that does
+    /// not answer may have had of it. What its host has lost is not looked for there once it runs elsewhere.
+    pub(super) fn lists_arrival(&self, now: Instant, arrival: &Arrival) -> bool {
+        let runs_elsewhere = || self.others_running(now, arrival.id.vm).next().is_some();
+        let is_part = arrival.phase == crate::arrivals::Phase::Expected && !arrival.committed;
+        let is_there = !is_part || self.hypervisor_down.is_none();
+        arrival.has_come() && is_there && !(arrival.lost && runs_elsewhere())
     }
 
     /// Why it is not certain where a VM that comes to this host is, if it is not.
     pub(super) fn doubts_of_arrival(&self, now: Instant, arrival: &Arrival) -> Vec<String> {
         let source = self.directory.name(arrival.id.source);
+        if arrival.lost {
+            return alloc::vec![format!(
+                "{source} has given it away, and it is not here: start it cold from its disk"
+            )];
+        }
         if !arrival.waits_for_word(now) {
             let stops = arrival.phase == crate::arrivals::Phase::Expected
                 && !self.membership.is_up(now, arrival.id.source);
@@ -134,11 +151,18 @@ impl Node {
             return stops.then(why).into_iter().collect();
         }
         if arrival.withheld {
-            return alloc::vec![format!(
-                "it is complete here and paused: {source} takes back that it gave it away, since this \
-                 host was declared dead, or the VM started elsewhere. If it runs, end the copy here by \
-                 hand; if not, resume it by hand"
-            )];
+            let others = self.running_beside(now, arrival.id.vm, self.me).join(" and ");
+            return alloc::vec![match others.is_empty() {
+                false => format!(
+                    "it is complete here and paused: {others} says that it runs it: end the copy here by \
+                     hand"
+                ),
+                true => format!(
+                    "it is complete here and paused: {source} takes back that it gave it away, since \
+                     this host was declared dead, or the VM started elsewhere. If a host that is not \
+                     heard runs it, end the copy here by hand; if none does, resume it by hand"
+                ),
+            }];
         }
         if arrival.committed {
             let why = self.why_not_resumed(now, arrival);
@@ -165,7 +189,8 @@ impl Node {
     pub(super) fn uncertain_here(&self, now: Instant) -> usize {
         let is_unknown = |state: &VmState| *state == VmState::Unknown;
         let leave = self.departures.all().map(|one| self.shown_departure(now, one));
-        let come = self.arrivals.all().map(|one| self.shown_arrival(now, one));
+        let come = self.arrivals.all().filter(|one| self.lists_arrival(now, one));
+        let come = come.map(|one| self.shown_arrival(now, one));
         leave.chain(come).filter(is_unknown).count() + self.stranded.open()
     }
 }

@@ -1,5 +1,6 @@
 //! Whole clusters of nodes in virtual time, one file per behaviour.
 
+mod barred;
 mod cancel_and_restart;
 mod checkers;
 mod destination_dies;

@@ -97,7 +97,11 @@ fn a_vm_started_cold_after_the_word_never_runs_where_it_had_left_for() {
     assert_eq!(world.hosts[to].hypervisor.place(world.vms[0]), Some(Place::Arrived));
     for host in 0..4 {
         assert!(!seen(&world, host).done, "{host}: {:?}", seen(&world, host));
-        assert!(reasons(&world, host).contains("end the copy here by hand"), "{host}");
+        let why = reasons(&world, host);
+        assert!(why.contains("end the copy here by hand"), "{host}: {why}");
+        // Whoever resumes it makes it run twice.
+        let runs = format!("{} says that it runs it", world.hosts[other].name);
+        assert!(why.contains(&runs) && !why.contains("resume"), "{host}: {why}");
     }
     end(&mut world, to);
     assert!(world.settled(), "{}", world.describe());
@@ -383,19 +387,18 @@ fn what_a_destination_has_left_over_is_named_as_the_reason() {
         world.hosts[host].hypervisor.put(&left, Place::ShutOff);
     }
     world.run(Duration::from_secs(8));
-    let already = |name: &str| format!("{name}: a VM with this id is already there");
+    let already = "each of b1, b2: a VM with this id is already there".to_owned();
     for host in 0..3 {
         let (go, stay) = planned(&world, host);
-        assert_eq!((go, stay), (0, vec![vec![already("b1"), already("b2")]]), "{host}");
+        assert_eq!((go, stay), (0, vec![vec![already.clone()]]), "{host}");
     }
     world.evacuate(0);
     world.run(Duration::from_secs(20));
     assert_eq!(world.hosts[0].hypervisor.place(vm), Some(Place::Running));
     // Between two attempts it is just being tried.
     world.run_until(Duration::from_secs(20), "its reasons are told", |world| {
-        let said = reasons(world, 1);
-        said.contains("b1: it did not work") && said.contains("b2: it did not work")
+        reasons(world, 1).contains("each of b1, b2: it did not work")
     });
     let said = reasons(&world, 1);
-    assert_eq!(said.matches("moment ago: the destination refused: a VM with").count(), 2, "{said}");
+    assert!(said.contains("moment ago: the destination refused: a VM with"), "{said}");
 }

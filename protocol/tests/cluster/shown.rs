@@ -6,7 +6,7 @@ use crate::{
     world::{MIB, Setup, World, hypervisor::Place},
 };
 use lifeboat_protocol::{
-    Incarnation, Input,
+    EvacuationId, Incarnation, Input,
     command::Command,
     input::{DepartureEvent, LinkSample},
     membership::Liveness,
@@ -329,4 +329,56 @@ fn what_stops_coming_says_why() {
     assert_eq!(one.reasons, ["not all of it has come, and a1, which it leaves, is not heard"]);
     world.heal();
     finish(&mut world);
+}
+
+#[test]
+fn a_vm_that_was_ended_by_hand_on_its_way_is_told_once_and_not_tried_again() {
+    let mut world = under_way();
+    let vm = world.vms[0];
+    world.end_by_hand(0, vm);
+    world.run(Duration::from_secs(12));
+    for host in 0..4 {
+        assert!(seen(&world, host).done, "{host}: {:?}", seen(&world, host));
+    }
+    let failed = world.notices(NoticeKind::Failed);
+    let said: Vec<&str> = failed.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("it ended here while it moved (the VM was destroyed)"), "{said:?}");
+    assert!(!said[0].contains("tried again"), "{said:?}");
+}
+
+#[test]
+fn a_copy_that_its_host_lost_is_not_said_to_arrive() {
+    let mut world = under_way();
+    until(&mut world, Place::Switching);
+    let to = receiver(&world);
+    world.crash(to);
+    world.run(Duration::from_secs(5));
+    let vm = world.vms[0];
+    world.died_with_host.insert(vm);
+    world.hosts[to].hypervisor.guests.remove(&vm);
+    world.start(to);
+    world.run(Duration::from_secs(5));
+    let there = listed(&world, 1).into_iter().find(|(at, _)| *at == world.hosts[to].name);
+    let (_, one) = there.expect("it is looked for there");
+    assert_eq!(one.state, VmState::Unknown);
+    assert!(one.reasons.join(" ").contains("is not here: start it cold"), "{:?}", one.reasons);
+}
+
+#[test]
+fn an_arrival_after_the_deadline_says_so() {
+    let mut world = World::new(&Setup::new(1, 1));
+    world.add_vm(0, 300 * MIB, 0);
+    world.run(Duration::from_secs(10));
+    let id = EvacuationId(7);
+    let Command::Evacuate { from_sites, from_hosts, to, .. } = world.evacuation(id) else {
+        unreachable!()
+    };
+    let deadline_ms = Some(1000);
+    world.command(1, Command::Evacuate { id, from_sites, from_hosts, to, deadline_ms });
+    finish(&mut world);
+    let arrived = world.notices(NoticeKind::Vm);
+    let said: Vec<&str> = arrived.iter().map(|one| one.text.as_str()).collect();
+    let late = |text: &&str| text.starts_with("vm1 runs at b1, ") && text.ends_with("deadline");
+    assert!(said.iter().any(late), "{said:?}");
 }

@@ -147,6 +147,19 @@ impl World {
         }
     }
 
+    /// A person ends a VM that is on its way out of a host: it is nowhere after that.
+    pub(crate) fn end_by_hand(&mut self, host: usize, vm: VmId) {
+        self.died_with_host.insert(vm);
+        self.hosts[host].hypervisor.guests.remove(&vm);
+        if let Some(index) = self.moves.iter().position(|one| one.id.vm == vm) {
+            let one = self.moves.remove(index);
+            let end = DepartureEvent::JobEnded(Err("the VM was destroyed".into()));
+            self.departure(one.from, one.id, end);
+            self.drop_incoming(one.to, one.id);
+        }
+        self.changed(host);
+    }
+
     pub(super) fn is_outgoing(&self, host: usize, vm: VmId) -> bool {
         self.moves.iter().any(|one| one.from == host && one.id.vm == vm)
     }
