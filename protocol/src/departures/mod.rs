@@ -261,7 +261,8 @@ impl Departure {
             self.pass_began = now;
         }
         let (before, since) = (self.progress.sent, now.since(self.progressed_at));
-        let flows = |one: &Progress| (one.sent, one.wire, one.remaining, one.pass);
+        // What the carriers say to each other is no progress: the hypervisor's own count is.
+        let flows = |one: &Progress| (one.sent, one.remaining, one.pass);
         if flows(&progress) != flows(&self.progress) {
             if now.since(self.flowed_at) >= stall::STANDS_STILL_AFTER {
                 self.patience.begin_anew(progress.pass);
