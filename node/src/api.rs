@@ -109,6 +109,9 @@ pub struct Status {
     pub carrier_up: bool,
     /// Why its carrier could not be started, if it does not answer and that is known.
     pub carrier_failed: Option<String>,
+    /// In what its carrier was started with another configuration than that of the daemon, if it was.
+    #[serde(default)]
+    pub carrier_differs: Option<String>,
     /// VMs of which it is not certain where they run, with what is known of each and what to do.
     pub uncertain: Vec<VmInfo>,
     /// VMs that two hosts say to run.
@@ -230,6 +233,9 @@ pub struct EvacuationInfo {
     pub merged_into: Option<String>,
     /// How long ago it started.
     pub age_ms: u64,
+    /// Its deadline, after its start.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
     /// What is left until its deadline; none once it was ended.
     pub deadline_left_ms: Option<u64>,
     /// Hosts to be emptied.

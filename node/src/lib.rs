@@ -1,6 +1,7 @@
 //! The `lifeboat` program as a library: the daemon, its drivers, and the command line.
 
 pub mod api;
+mod carrier_process;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -13,6 +14,7 @@ pub mod fuzz;
 pub mod host_figures;
 pub mod identity;
 pub mod journal;
+mod legible;
 pub mod lifeline;
 pub mod logging;
 pub mod transport;

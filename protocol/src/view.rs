@@ -88,6 +88,8 @@ pub struct EvacuationView {
     pub merged_into: Option<EvacuationId>,
     /// How long ago it started.
     pub age: Duration,
+    /// The deadline, after the start.
+    pub deadline: Option<Duration>,
     /// What is left until the deadline.
     pub time_left: Option<Duration>,
     /// VMs still to leave.
@@ -322,6 +324,7 @@ impl Node {
             state: record.state,
             merged_into,
             age: known.age(now),
+            deadline: record.deadline_ms.map(Duration::from_millis),
             time_left: known.time_left(now),
             vms_left: 0,
             stuck: 0,

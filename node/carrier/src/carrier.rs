@@ -75,6 +75,7 @@ pub(crate) struct Carrier {
     received: Mutex<BTreeMap<PeerId, Arc<AtomicU64>>>,
     upstream: Mutex<Option<SocketAddr>>,
     around: Surroundings,
+    settings: BTreeMap<String, String>,
 }
 
 /// A control connection, for as long as it is open.
@@ -91,6 +92,7 @@ impl Carrier {
         identity: Identity,
         upstream: Option<SocketAddr>,
         patience: Patience,
+        settings: BTreeMap<String, String>,
     ) -> Arc<Self> {
         let around = Surroundings {
             patience,
@@ -104,6 +106,7 @@ impl Carrier {
             received: Mutex::default(),
             upstream: Mutex::new(upstream),
             around,
+            settings,
         })
     }
 
@@ -229,7 +232,8 @@ impl Carrier {
         let received = lock(&self.received).iter().map(peer_status).collect();
         let moves = self.remembered_moves().values().map(|mv| mv.status()).collect();
         let peer_id = self.identity.peer_id().to_string();
-        Status { peer_id, at_ns: now_ns(), moves, links, received }
+        let settings = self.settings.clone();
+        Status { peer_id, at_ns: now_ns(), settings, moves, links, received }
     }
 
     /// The link of this name; a new one has no share yet.

@@ -1,6 +1,6 @@
 //! What a carrier is started with.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything that a carrier is started with.
 #[derive(Debug, Clone)]
@@ -15,6 +15,9 @@ pub struct CarrierConfig {
     pub upstream: Option<SocketAddr>,
     /// How patient the carrier is.
     pub patience: Patience,
+    /// With what else, by name, whoever starts it has started it: its status tells that to those who
+    /// adopt it, and it means nothing here.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// How long the carrier waits for what.

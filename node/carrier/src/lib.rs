@@ -56,13 +56,13 @@ pub use control::{
 /// If the key cannot be read, the port or the control socket cannot be had, or another carrier already
 /// listens on the control socket.
 pub async fn run(config: CarrierConfig) -> anyhow::Result<()> {
-    let CarrierConfig { control_socket, key_file, listen, upstream, patience } = config;
+    let CarrierConfig { control_socket, key_file, listen, upstream, patience, settings } = config;
     let identity = tls::Identity::new(read_key(&key_file)?)?;
     let daemons = control::listen(&control_socket)
         .with_context(|| format!("cannot listen on {}", control_socket.display()))?;
     let hosts = TcpListener::bind(listen).await.with_context(|| cannot_listen(listen))?;
     info!(peer = %identity.peer_id(), %listen, "the carrier is ready");
-    let carrier = carrier::Carrier::new(identity, upstream, patience);
+    let carrier = carrier::Carrier::new(identity, upstream, patience, settings);
     tokio::join!(port::serve(carrier.clone(), hosts), control::serve(carrier, daemons));
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What can be written on the command line, checked as far as that needs no daemon.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -564,7 +564,12 @@ fn deadline(text: &str) -> Result<Duration, String> {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let with_port = text.parse::<SocketAddr>();
-    with_port.or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, DEFAULT_PORT).into())).map_err(|_| {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let alone = || match bracketed {
+        Some(inner) => inner.parse::<Ipv6Addr>().map(IpAddr::V6),
+        None => text.parse::<IpAddr>(),
+    };
+    with_port.or_else(|_| alone().map(|ip| (ip, DEFAULT_PORT).into())).map_err(|_| {
         "it must be an IP address, with or without a port, such as 10.1.0.11:7420 or [fd00::1]:7420"
             .to_owned()
     })
@@ -652,6 +657,7 @@ mod tests {
         check("10.0.0.1", "10.0.0.1:7420");
         check("10.0.0.1:99", "10.0.0.1:99");
         check("fd00::1", "[fd00::1]:7420");
+        check("[fd00::1]", "[fd00::1]:7420");
         check("[fd00::1]:99", "[fd00::1]:99");
     }
 

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::output::{print, print_json_line, remark};
 use super::report::summary;
 use super::tracker::{Tracker, Verdict};
-use crate::api::{Report, Request, VmInfo};
+use crate::api::{Report, Request, Status, VmInfo};
 use crate::control::ClientError;
 
 /// How often is looked.
@@ -72,29 +72,37 @@ pub(super) async fn to_the_end(
             Ok(())
         }
         End::Over { report, verdict } => {
+            let vanished = match &verdict {
+                Verdict::DoneWithout(vanished) => vanished.as_slice(),
+                _ => &[],
+            };
             if json {
-                print_json_line(&json!({ "report": report }))?;
+                print_json_line(&json!({ "report": report, "vanished": vanished }))?;
             } else {
                 print(&format!(
                     "\n{}\n\n`lifeboat report {id}` lists every VM.",
                     summary(&report)
                 ))?;
             }
-            conclude(id, verdict)
+            vanished.iter().for_each(|text| remark(text));
+            conclude(id, &report.evacuation.state, verdict)
         }
     }
 }
 
-fn conclude(id: &str, verdict: Verdict) -> Result<(), Failure> {
+fn conclude(id: &str, state: &str, verdict: Verdict) -> Result<(), Failure> {
     match verdict {
-        Verdict::Done | Verdict::GoesOn => Ok(()),
+        Verdict::Done | Verdict::DoneWithout(_) | Verdict::GoesOn => Ok(()),
         Verdict::Ended(how) => {
             Err(Failure::NotDone(format!("evacuation {id} was {how} before all had left")))
         }
         Verdict::NotAll(missing) => Err(Failure::NotDone(format!(
-            "not all have left:\n  {}\nThe evacuation stays active and takes them as soon as they \
-             can go; `lifeboat cancel {id}` ends it.",
-            missing.join("\n  ")
+            "not all have left:\n  {}\n{}; `lifeboat cancel {id}` ends it.",
+            missing.join("\n  "),
+            match state {
+                "done" => "No host that is heard has anything to move, so the evacuation is done",
+                _ => "The evacuation stays active and takes them as soon as they can go",
+            }
         ))),
     }
 }
@@ -111,8 +119,14 @@ async fn watch(daemon: &Daemon, id: &str, display: &mut Display) -> Result<End, 
                 let mut found = Vec::new();
                 if tracker.has_lost(&report) {
                     // Without an answer it is asked again: what is not known to run is not out.
-                    let all = daemon.ask::<Vec<VmInfo>>(&Request::Vms).await.unwrap_or_default();
-                    found = tracker.find(&report, &all);
+                    let all = daemon.ask::<Vec<VmInfo>>(&Request::Vms).await;
+                    let status = daemon.ask::<Status>(&Request::Status).await;
+                    if let (Ok(all), Ok(status)) = (all, status) {
+                        let alive = status.hosts.iter().filter(|host| host.state == "alive");
+                        let answer = alive.filter(|host| host.hypervisor_up && host.vms_told);
+                        let heard: Vec<&str> = answer.map(|host| host.name.as_str()).collect();
+                        found = tracker.find(Instant::now(), &report, &all, &heard);
+                    }
                 }
                 let (changes, verdict) = tracker.take(Instant::now(), &report);
                 for change in found.iter().chain(&changes) {
@@ -176,12 +190,17 @@ mod tests {
 
     #[test]
     fn only_a_good_end_is_success() {
-        assert!(conclude("7", Verdict::Done).is_ok());
-        let check = |verdict: Verdict, expect: &str| match conclude("7", verdict) {
+        assert!(conclude("7", "done", Verdict::Done).is_ok());
+        let named = vec!["db was on a2".to_owned()];
+        assert!(conclude("7", "done", Verdict::DoneWithout(named)).is_ok());
+        let check = |verdict: Verdict, expect: &str| match conclude("7", "active", verdict) {
             Err(Failure::NotDone(text)) => assert!(text.contains(expect), "{text}"),
             other => panic!("{other:?}"),
         };
         check(Verdict::Ended("aborted".to_owned()), "evacuation 7 was aborted");
         check(Verdict::NotAll(vec!["web cannot leave a1: no room".to_owned()]), "\n  web cannot");
+        check(Verdict::NotAll(Vec::new()), "stays active");
+        let done = conclude("7", "done", Verdict::NotAll(vec!["db was on a2".to_owned()]));
+        assert!(matches!(done, Err(Failure::NotDone(text)) if text.contains("evacuation is done")));
     }
 }

@@ -10,7 +10,7 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, cell, table, text};
-use super::words::{size, time, vms};
+use super::words::{short, size, time, vms};
 use crate::api::{PlanInfo, PlannedVmInfo, Request};
 use crate::units::format_duration;
 
@@ -87,7 +87,7 @@ fn order(go: &[&PlannedVmInfo]) -> String {
     for (number, vm) in go.iter().enumerate() {
         made.add_row(vec![
             Cell::new(number + 1),
-            Cell::new(&vm.name),
+            Cell::new(short(&vm.name)),
             Cell::new(vm.priority),
             Cell::new(size(vm.memory_bytes)),
             Cell::new(&vm.from),

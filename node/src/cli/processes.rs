@@ -5,24 +5,20 @@ use std::{
     io,
     path::{Path, PathBuf},
     process,
-    time::Duration,
 };
 
 use anyhow::Context;
 use lifeboat_carrier::{CarrierConfig, Patience};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
+use tokio::net::UnixStream;
 
 use super::{failure::Failure, output::print};
 use crate::{
+    carrier_process::{self, End},
     config::Config,
     daemon,
     demo::{self, DemoOptions},
     lifeline, logging,
 };
-
-/// How long a carrier may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the daemon of this host.
 ///
@@ -52,6 +48,7 @@ pub(super) async fn carrier(config: &Path) -> Result<(), Failure> {
         listen: config.listen,
         upstream: None,
         patience: Patience::default(),
+        settings: carrier_process::settings(&config),
     });
     Ok(run.await?)
 }
@@ -73,39 +70,15 @@ pub(super) async fn stop_carrier(config: &Path) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    let socket = config.carrier_socket();
-    let mut connection = match UnixStream::connect(&socket).await {
-        Ok(connection) => connection,
-        Err(error) if is_nobody(error.kind()) => return print("No carrier runs on this host."),
-        Err(error) => {
-            return Err(Failure::NotDone(format!("cannot reach {}: {error}", socket.display())));
-        }
-    };
-    // Whoever listens there is the carrier, whatever a file says.
-    let owner = connection.peer_cred().ok().and_then(|owner| owner.pid());
-    let pid = owner.and_then(Pid::from_raw).ok_or_else(|| {
-        Failure::NotDone(format!("it is not known which process listens at {}", socket.display()))
-    })?;
-    kill_process(pid, Signal::TERM).map_err(|error| {
-        Failure::NotDone(format!("cannot end the carrier, process {}: {error}", owner.unwrap_or(0)))
-    })?;
-    let mut rest = Vec::new();
-    match timeout(ENDS_WITHIN, connection.read_to_end(&mut rest)).await {
-        Ok(_) => {
+    match carrier_process::end(&config.carrier_socket()).await {
+        Ok(End::NoneRuns) => print("No carrier runs on this host."),
+        Ok(End::Ended) => {
             // Its number may belong to another process later.
             let _ = std::fs::remove_file(pid_file(&config));
             print("The carrier has ended; moves that were under way start over later.")
         }
-        Err(_) => Err(Failure::NotDone(format!(
-            "the carrier, process {}, has not ended within {} s",
-            owner.unwrap_or(0),
-            ENDS_WITHIN.as_secs()
-        ))),
+        Err(reason) => Err(Failure::NotDone(reason)),
     }
-}
-
-fn is_nobody(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// Runs the embedded hypervisor, as a file of JSON describes it.

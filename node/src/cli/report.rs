@@ -9,7 +9,9 @@ use super::follow;
 use super::output::{print, print_json};
 use super::table::{row, table, text};
 use super::vms;
-use super::words::{self, known, maybe_time, not_heard_from, percent, rate_in_both, size, time};
+use super::words::{
+    self, known, maybe_time, not_heard_from, percent, rate_in_both, short, size, time,
+};
 use crate::api::{Arrived, DoubleInfo, EvacuationInfo, Measures, Report, Request, VmInfo};
 
 /// Asks and prints, or follows.
@@ -100,7 +102,7 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
     ]);
     for one in arrived {
         made.add_row(row([
-            one.name.clone(),
+            short(&one.name),
             one.from.clone(),
             one.to.clone(),
             time(one.start_ms),
@@ -120,8 +122,10 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
 pub(super) fn summary(report: &Report) -> String {
     let one = &report.evacuation;
     let mut out = how_many(report);
-    if one.vms_stuck > 0 {
-        let _ = write!(out, ", {} cannot leave for now", one.vms_stuck);
+    out.push_str(&missed_deadline(report));
+    let stuck = (one.vms_stuck as usize).saturating_sub(doubles_to_leave(report));
+    if stuck > 0 {
+        let _ = write!(out, ", {stuck} cannot leave for now");
     }
     if one.vms_unknown > 0 {
         let _ = write!(out, ", of {} it is not certain where they run", one.vms_unknown);
@@ -158,6 +162,26 @@ fn how_many(report: &Report) -> String {
         0 => format!("{} of {all} arrived", one.vms_arrived),
         stay => format!("{} of {all} arrived, {stay} stayed", one.vms_arrived),
     }
+}
+
+/// That the last one arrived after the deadline, if it did.
+fn missed_deadline(report: &Report) -> String {
+    let last = report.arrived.iter().map(|one| one.end_ms).max();
+    match (last, report.evacuation.deadline_ms) {
+        (Some(last), Some(deadline)) if last > deadline => {
+            let (late, deadline) = (time(last - deadline), time(deadline));
+            format!(", the last one {late} after the deadline of {deadline}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What its hosts count as VMs that cannot leave because they run twice: it is said of these that it is
+/// not certain where they run.
+fn doubles_to_leave(report: &Report) -> usize {
+    let sources = &report.evacuation.sources;
+    let hosts = report.doubles.iter().flat_map(|double| &double.hosts);
+    hosts.filter(|host| sources.contains(host)).count()
 }
 
 /// What its hosts count as left although it has arrived, or is counted at another one: VMs that run
@@ -300,8 +324,25 @@ mod tests {
             ..samples::report()
         };
         let text = render(&report);
-        assert!(text.contains("\n1 of 2 VMs arrived"), "{text}");
+        let summary = "\n1 of 2 VMs arrived, of 2 it is not certain where they run";
+        assert!(text.contains(summary), "{text}");
         assert!(text.contains("db runs twice: a1 and b1 say that they run it"), "{text}");
+    }
+
+    #[test]
+    fn a_missed_deadline_is_told_when_all_is_over() {
+        let evacuation = EvacuationInfo {
+            state: "done".to_owned(),
+            vms_arrived: 1,
+            deadline_ms: Some(20_000),
+            deadline_left_ms: Some(0),
+            ..samples::evacuation()
+        };
+        let report =
+            Report { evacuation, arrived: vec![samples::arrived("db")], ..samples::report() };
+        let text = render(&report);
+        let expect = "1 of 1 VM arrived, the last one 6.0s after the deadline of 20s";
+        assert!(text.contains(expect), "{text}");
     }
 
     #[test]

@@ -115,6 +115,13 @@ fn problems(status: &Status) -> Vec<String> {
             None => format!("the carrier of {own} does not answer: {what}"),
         });
     }
+    if let Some(why) = &status.carrier_differs {
+        problems.push(format!(
+            "the carrier of {own} runs with another configuration than its daemon: {why}. It is \
+             replaced as soon as nothing moves from or to this host; to have it at once, at the cost of \
+             what moves, stop the daemon, give `lifeboat carrier --stop`, and start the daemon"
+        ));
+    }
     for host in status.hosts.iter().filter(|host| host.name != *own) {
         match host.state.as_str() {
             "alive" | "left" | "distant" => {}

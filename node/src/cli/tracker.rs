@@ -14,6 +14,9 @@ use crate::api::{EvacuationInfo, Report, VmInfo};
 /// For how long nothing may be left but what cannot go, or nobody may be heard who knows, before
 /// that counts as the end. A host that is not heard has been silent for `dead_after` already.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long a VM must be seen to run elsewhere before that is told: that it has arrived is known a
+/// moment later, as a rule, and says more.
+const TOLD_TO_RUN_AFTER: Duration = Duration::from_secs(3);
 /// A VM that has failed so often is not expected to arrive, unless an attempt is just under way.
 const FAILS_AGAIN: u32 = 3;
 /// After so many failures not even then.
@@ -39,6 +42,8 @@ pub(super) enum Verdict {
     GoesOn,
     /// Everything has arrived.
     Done,
+    /// Everything that there still is has arrived; somebody ended or removed these VMs.
+    DoneWithout(Vec<String>),
     /// Nothing moves any more, and these things are not done.
     NotAll(Vec<String>),
     /// Somebody ended it: `cancelled` or `aborted`.
@@ -55,6 +60,12 @@ pub(super) struct Tracker {
     arrived: BTreeSet<String>,
     /// VMs that this evacuation did not move and that run outside the hosts that it empties.
     elsewhere: BTreeSet<String>,
+    /// Since when VMs were seen to run there that are not known to have arrived.
+    runs_since: BTreeMap<String, Instant>,
+    /// VMs of which nothing is anywhere, as their hosts say, which are heard.
+    vanished: BTreeSet<String>,
+    /// Whether it was said that the deadline is past.
+    told_late: bool,
     /// How often each VM was seen to fail, and why it did last.
     failed: BTreeMap<String, (u32, String)>,
     silent: BTreeSet<String>,
@@ -74,6 +85,7 @@ impl Tracker {
             self.begin(report, &mut changes);
         }
         self.hosts(report, &mut changes);
+        self.deadline(&report.evacuation, &mut changes);
         for vm in &report.waiting {
             self.seen.insert(vm.id.clone(), vm.clone());
             self.elsewhere.remove(&vm.id);
@@ -104,15 +116,27 @@ impl Tracker {
     }
 
     /// Looks for such VMs among all, and says which of them run outside the hosts to be emptied: moved
-    /// by somebody else, or started there.
-    pub(super) fn find(&mut self, report: &Report, all: &[VmInfo]) -> Vec<Change> {
+    /// by somebody else, or started there. `heard`: the hosts whose word on what they have is not old.
+    pub(super) fn find(
+        &mut self,
+        now: Instant,
+        report: &Report,
+        all: &[VmInfo],
+        heard: &[&str],
+    ) -> Vec<Change> {
+        self.vanished = self.find_vanished(report, all, heard);
         let sources = &report.evacuation.sources;
         let mut changes = Vec::new();
         for vm in all.iter().filter(|vm| !sources.contains(&vm.host)) {
             let here = report.waiting.iter().any(|one| one.id == vm.id);
             let runs = vm.run_state == "running" && vm.state != UNCERTAIN;
             let lost = self.seen.contains_key(&vm.id) && !self.arrived.contains(&vm.id);
-            if runs && lost && !here && self.elsewhere.insert(vm.id.clone()) {
+            if !(runs && lost && !here) {
+                continue;
+            }
+            let since = *self.runs_since.entry(vm.id.clone()).or_insert(now);
+            let is_sure = now.saturating_duration_since(since) >= TOLD_TO_RUN_AFTER;
+            if is_sure && self.elsewhere.insert(vm.id.clone()) {
                 changes.push(Change {
                     vm: Some(vm.name.clone()),
                     state: Some(vm.state.clone()),
@@ -121,6 +145,17 @@ impl Tracker {
             }
         }
         changes
+    }
+
+    /// VMs that had to leave and that nobody has, as the hosts say where they were last. These know what
+    /// they have given away.
+    fn find_vanished(&self, report: &Report, all: &[VmInfo], heard: &[&str]) -> BTreeSet<String> {
+        let is_anywhere = |id: &String| {
+            let listed = all.iter().chain(&report.waiting).any(|vm| vm.id == *id);
+            listed || report.arrived.iter().any(|one| one.id == *id)
+        };
+        let lost = self.seen.values().filter(|vm| !self.is_out(&vm.id) && !is_anywhere(&vm.id));
+        lost.filter(|vm| heard.contains(&vm.host.as_str())).map(|vm| vm.id.clone()).collect()
     }
 
     /// Whether a VM needs no move any more.
@@ -160,6 +195,15 @@ impl Tracker {
         self.silent = silent;
     }
 
+    fn deadline(&mut self, one: &EvacuationInfo, changes: &mut Vec<Change>) {
+        let is_late = one.state == "active" && one.deadline_left_ms == Some(0);
+        if is_late && !std::mem::replace(&mut self.told_late, true) {
+            let left = one.vms_left.saturating_add(one.vms_stuck) as usize;
+            changes
+                .push(said(format!("the deadline is past, and {} had still to leave", vms(left))));
+        }
+    }
+
     fn count_failure(&mut self, before: Option<&VmInfo>, vm: &VmInfo) {
         if vm.state != "failed" || vm.reasons.is_empty() {
             return;
@@ -193,7 +237,8 @@ impl Tracker {
             if !self.arrived.insert(one.id.clone()) {
                 continue;
             }
-            let all = self.seen.keys().filter(|id| !self.is_out(id)).count();
+            let waits = |id: &&String| !self.is_out(id) && !self.vanished.contains(*id);
+            let all = self.seen.keys().filter(waits).count();
             changes.push(Change {
                 vm: Some(one.name.clone()),
                 state: Some("arrived".to_owned()),
@@ -221,8 +266,14 @@ impl Tracker {
         let nobody_knows = nobody_knows(one);
         self.was_done = one.state == "done" || (self.was_done && nobody_knows);
         let done = self.was_done;
-        let missing = self.missing(report);
-        if done && missing.is_empty() && one.silent.is_empty() && one.distant.is_empty() {
+        let mut missing = self.missing(report);
+        let vanished = self.what_vanished();
+        if done
+            && missing.is_empty()
+            && vanished.is_empty()
+            && one.silent.is_empty()
+            && one.distant.is_empty()
+        {
             return Verdict::Done;
         }
         let unseen = [&one.hypervisor_down, &one.silent, &one.distant];
@@ -239,7 +290,31 @@ impl Tracker {
             return Verdict::GoesOn;
         }
         // A host that was emptied may go dark: that is what all this is for.
-        if done && missing.is_empty() { Verdict::Done } else { Verdict::NotAll(missing) }
+        match (done && missing.is_empty(), vanished.is_empty()) {
+            (true, true) => Verdict::Done,
+            (true, false) => Verdict::DoneWithout(vanished),
+            (false, _) => {
+                missing.extend(vanished);
+                Verdict::NotAll(missing)
+            }
+        }
+    }
+
+    fn what_vanished(&self) -> Vec<String> {
+        let vanished = self.seen.values().filter(|vm| self.has_vanished(&vm.id));
+        vanished
+            .map(|vm| {
+                format!(
+                    "{} was on {}, has not arrived, and is nowhere any more: somebody has ended or \
+                     removed it, or it has ended by itself",
+                    vm.name, vm.host
+                )
+            })
+            .collect()
+    }
+
+    fn has_vanished(&self, id: &str) -> bool {
+        self.vanished.contains(id) && !self.is_out(id)
     }
 
     /// What would have to be otherwise for the evacuation to have ended well.
@@ -248,7 +323,7 @@ impl Tracker {
         let mut missing: Vec<String> = self
             .seen
             .values()
-            .filter(|vm| !self.is_out(&vm.id))
+            .filter(|vm| !self.is_out(&vm.id) && !self.has_vanished(&vm.id))
             .map(|vm| {
                 let (name, host) = (&vm.name, &vm.host);
                 if !waiting.contains(vm.id.as_str()) {
@@ -395,6 +470,12 @@ mod tests {
             (changes.into_iter().map(|change| change.text).collect(), verdict)
         }
 
+        /// What is found where all hosts are heard.
+        fn find(&mut self, report: &Report, all: &[VmInfo]) -> Vec<String> {
+            let found = self.tracker.find(self.now, report, all, &["a1", "a2", "b1", "b2"]);
+            found.into_iter().map(|change| change.text).collect()
+        }
+
         /// The verdict once the same was heard for longer than anybody has patience.
         fn insist(&mut self, report: &Report) -> Verdict {
             self.insist_on(report, 10)
@@ -446,13 +527,57 @@ mod tests {
         assert!(play.tracker.has_lost(&report));
         let waits = vm("web", "b1", "unknown");
         let incoming = VmInfo { run_state: "incoming".to_owned(), ..vm("web", "b1", "arriving") };
-        assert!(play.tracker.find(&report, &[waits, incoming]).is_empty());
+        assert!(play.find(&report, &[waits, incoming]).is_empty());
         assert_eq!(play.take(&report).1, Verdict::GoesOn);
-        let said = play.tracker.find(&report, &[vm("web", "b2", "resting")]);
-        let said: Vec<String> = said.into_iter().map(|change| change.text).collect();
-        assert_eq!(said, ["web runs on b2"]);
+        // That it has arrived is known a moment later, as a rule.
+        assert!(play.find(&report, &[vm("web", "b2", "resting")]).is_empty());
+        assert_eq!(play.take(&report).1, Verdict::GoesOn);
+        play.now += TOLD_TO_RUN_AFTER;
+        assert_eq!(play.find(&report, &[vm("web", "b2", "resting")]), ["web runs on b2"]);
         assert!(!play.tracker.has_lost(&report));
         assert_eq!(play.take(&report).1, Verdict::Done);
+    }
+
+    #[test]
+    fn what_runs_where_it_has_arrived_a_moment_later_is_told_once() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving")]));
+        assert!(play.find(&done(Vec::new()), &[vm("web", "b1", "resting")]).is_empty());
+        let (said, verdict) = play.take(&done(vec![arrived("web")]));
+        assert_eq!((said.len(), verdict), (1, Verdict::Done), "{said:?}");
+    }
+
+    #[test]
+    fn a_vm_that_somebody_ended_is_named_and_keeps_nothing() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving"), vm("db", "a2", "queued")]));
+        let report = done(vec![arrived("web")]);
+        let mut last = Verdict::GoesOn;
+        for _ in 0..11 {
+            assert_eq!(last, Verdict::GoesOn);
+            assert!(play.find(&report, &[vm("web", "b1", "resting")]).is_empty());
+            let (said, verdict) = play.take(&report);
+            assert!(said.iter().all(|text| text.ends_with("1 of 1 VM done")), "{said:?}");
+            last = verdict;
+        }
+        let Verdict::DoneWithout(named) = last else { panic!("{last:?}") };
+        assert!(named.len() == 1 && named[0].starts_with("db was on a2, has not"), "{named:?}");
+
+        // A host that is not heard cannot say that it has nothing of it.
+        play.tracker.find(play.now, &report, &[vm("web", "b1", "resting")], &["a1", "b1"]);
+        let Verdict::NotAll(missing) = play.take(&report).1 else { panic!("it may be on a2") };
+        assert!(missing[0].starts_with("db was on a2, is not there any more"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_missed_deadline_is_told_once() {
+        let mut play = Play::new();
+        let mut report = active(vec![vm("web", "a1", "moving")]);
+        report.evacuation.deadline_left_ms = Some(1);
+        assert_eq!(play.take(&report).0, ["web leaves a1, 1 GiB"]);
+        report.evacuation.deadline_left_ms = Some(0);
+        assert_eq!(play.take(&report).0, ["the deadline is past, and 1 VM had still to leave"]);
+        assert!(play.take(&report).0.is_empty());
     }
 
     fn left_over(name: &str, host: &str) -> VmInfo {

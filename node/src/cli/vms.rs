@@ -7,7 +7,7 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json, remark};
 use super::table::{Mood, cell, table, text};
-use super::words::{is_large, size};
+use super::words::{is_large, short, size};
 use crate::api::{HostInfo, Request, Status, VmInfo};
 
 /// Asks and prints.
@@ -105,7 +105,7 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
             _ => Mood::Plain,
         };
         made.add_row(vec![
-            Cell::new(&vm.name),
+            Cell::new(short(&vm.name)),
             Cell::new(&vm.host),
             cell(&vm.state, mood),
             Cell::new(vm.run_state.replace('_', " ")),

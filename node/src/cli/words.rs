@@ -48,6 +48,22 @@ pub(super) fn known(value: Option<String>) -> String {
     value.unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// Longest name of a VM in a table, in characters.
+const LONGEST_NAME: usize = 32;
+
+/// A VM's name as tables show it: of a long one both ends, in which such names differ.
+pub(super) fn short(name: &str) -> String {
+    let length = name.chars().count();
+    if length <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    let end = LONGEST_NAME / 2;
+    let begin = LONGEST_NAME - end - 1;
+    let first: String = name.chars().take(begin).collect();
+    let last: String = name.chars().skip(length - end).collect();
+    format!("{first}…{last}")
+}
+
 /// Which VM waits for whom, and what can be done.
 pub(super) fn uncertain(vm: &VmInfo) -> String {
     let why = match vm.reasons.as_slice() {
@@ -133,6 +149,14 @@ mod tests {
         assert_eq!(percent(1, 3), "33%");
         assert_eq!(percent(1, 40), "2.5%");
         assert_eq!(percent(1, 0), "100%");
+    }
+
+    #[test]
+    fn long_names_are_shortened_in_the_middle() {
+        assert_eq!(short("web"), "web");
+        let long = format!("{}-1", "database".repeat(20));
+        assert_eq!(short(&long), "databasedatabas…tabasedatabase-1");
+        assert_eq!(short(&long).chars().count(), LONGEST_NAME);
     }
 
     #[test]

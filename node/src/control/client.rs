@@ -90,7 +90,7 @@ impl ControlClient {
         let line = match read_line(&mut self.reader).await {
             Ok(Line::Text(line)) => line,
             Ok(Line::TooLong) => return Err(ClientError::Garbled("it is too long".to_owned())),
-            Ok(Line::End) => return Err(ClientError::Ended),
+            Ok(Line::Rest(_) | Line::End) => return Err(ClientError::Ended),
             Err(error) => return Err(self.failed(error)),
         };
         match serde_json::from_slice(&line) {

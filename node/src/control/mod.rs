@@ -39,6 +39,8 @@ pub enum Reply {
 /// What reading a line came to.
 pub(crate) enum Line {
     Text(Vec<u8>),
+    /// The other end has said all that it has to say, and did not end the line.
+    Rest(Vec<u8>),
     TooLong,
     End,
 }
@@ -51,8 +53,10 @@ pub(crate) async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::R
         None => Ok(Line::End),
         Some(b'\n') => Ok(Line::Text(line)),
         Some(_) if line.len() >= MAX_LINE_BYTES => Ok(Line::TooLong),
-        // The other end went away in the middle of a line.
-        Some(_) => Ok(Line::End),
+        Some(last) => {
+            line.push(last);
+            Ok(Line::Rest(line))
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -33,6 +33,8 @@ const MAX_WAITING: usize = 64;
 const MAX_LINES: usize = 16;
 /// A client that takes no line for this long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often is looked whether a client has gone that asks nothing more.
+const GONE_EVERY: Duration = Duration::from_millis(200);
 const GROUP_FILE: &str = "/etc/group";
 
 /// Why there is no control socket.
@@ -256,7 +258,8 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) {
     let mut client = Client { writer };
     loop {
         let line = match read_line(&mut reader).await {
-            Ok(Line::Text(line)) => line,
+            // One that was cut off is no JSON, and is answered like that.
+            Ok(Line::Text(line) | Line::Rest(line)) => line,
             Ok(Line::TooLong) => {
                 let reason = format!("the request is longer than {MAX_LINE_BYTES} bytes");
                 client.write(Reply::Error(reason)).await;
@@ -289,8 +292,9 @@ async fn answer(
     if requests.send(request).await.is_err() {
         return client.write(Reply::Error("the daemon is stopping".to_owned())).await;
     }
-    // Bytes of a next request stay in the buffer; they only say that the client is there.
-    let mut more_was_asked = false;
+    // Bytes of a next request stay in the buffer; they only say that the client is there. One that has
+    // nothing more to ask may have closed its own direction alone, and still waits for the answer.
+    let (mut more_was_asked, mut asks_no_more) = (false, false);
     loop {
         tokio::select! {
             biased;
@@ -306,10 +310,12 @@ async fn answer(
                     return true;
                 }
             }
-            heard = reader.fill_buf(), if !more_was_asked => match heard {
-                Ok([]) | Err(_) => return false,
+            heard = reader.fill_buf(), if !more_was_asked && !asks_no_more => match heard {
+                Ok([]) => asks_no_more = true,
                 Ok(_) => more_was_asked = true,
+                Err(_) => return false,
             },
+            () = client.gone(), if asks_no_more => return false,
         }
     }
 }
@@ -319,6 +325,16 @@ struct Client {
 }
 
 impl Client {
+    /// Resolves once the client takes nothing more, either.
+    async fn gone(&self) {
+        while let Ok(ready) = self.writer.ready(Interest::WRITABLE).await {
+            if ready.is_write_closed() {
+                return;
+            }
+            sleep(GONE_EVERY).await;
+        }
+    }
+
     /// `false` if the client has gone.
     async fn write(&mut self, reply: Reply) -> bool {
         let line = encode(&reply).or_else(|| {

@@ -81,6 +81,25 @@ async fn the_daemon_sees_that_a_client_has_gone() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_nothing_more_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    for asked in ["\"status\"\n", "\"status\""] {
+        let stream = UnixStream::connect(&socket_in(&dir)).await.unwrap();
+        let (reader, mut writer) = stream.into_split();
+        writer.write_all(asked.as_bytes()).await.unwrap();
+        writer.shutdown().await.unwrap();
+        let request = next(&mut requests).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!request.responder.is_gone(), "{asked:?}");
+        request.responder.finish(&json!("yes")).await.unwrap();
+        let mut reader = tokio::io::BufReader::new(reader);
+        let answer = within(read_line(&mut reader)).await.unwrap();
+        assert!(matches!(answer, Line::Text(line) if line == b"{\"done\":\"yes\"}"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn malformed_and_oversized_requests_are_answered() {
     let dir = tempfile::tempdir().unwrap();
     let (_server, mut requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();

@@ -92,6 +92,7 @@ impl Daemon {
             hypervisor_down: self.node.hypervisor_down().map(str::to_owned),
             journal_failed: self.journal_state.failed.clone(),
             carrier_up: self.carrier_up,
+            carrier_differs: self.carrier_differs.clone(),
             carrier_failed: self.carrier_failed.clone().filter(|_| !self.carrier_up),
             uncertain: self
                 .node
@@ -335,6 +336,7 @@ impl Daemon {
             state: state_name(view.state, view.done).to_owned(),
             merged_into: view.merged_into.map(|id| id.to_string()),
             age_ms: milliseconds(view.age),
+            deadline_ms: view.deadline.map(milliseconds),
             deadline_left_ms: view.time_left.filter(|_| current).map(milliseconds),
             vms_left: of_now(view.vms_left),
             vms_stuck: of_now(view.stuck),

@@ -3,6 +3,8 @@
 use lifeboat_hypervisor as hypervisor;
 use lifeboat_protocol::{self as protocol, vm};
 
+use crate::legible;
+
 pub(super) fn vm_id(id: hypervisor::VmId) -> protocol::VmId {
     protocol::VmId(id.0)
 }
@@ -27,7 +29,7 @@ pub(super) fn copy(copy: hypervisor::Copy) -> vm::Copy {
 pub(crate) fn vm(one: hypervisor::Vm, copy_storage: bool) -> vm::Vm {
     vm::Vm {
         id: vm_id(one.id),
-        name: one.name,
+        name: legible::name(&one.name),
         state: match one.state {
             hypervisor::RunState::Running => vm::RunState::Running,
             hypervisor::RunState::Paused => vm::RunState::Paused,
@@ -48,6 +50,6 @@ pub(crate) fn vm(one: hypervisor::Vm, copy_storage: bool) -> vm::Vm {
             post_copy: false,
             stop_and_copy: one.policy.stop_and_copy,
         },
-        obstacles: one.obstacles,
+        obstacles: one.obstacles.iter().map(|text| legible::text(text)).collect(),
     }
 }

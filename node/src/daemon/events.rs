@@ -9,7 +9,7 @@ use lifeboat_protocol::output::{Notice, NoticeKind};
 use tokio::sync::broadcast;
 use tracing::{Level, error, info, warn};
 
-use crate::api::EventInfo;
+use crate::{api::EventInfo, legible};
 
 /// Events remembered.
 const REMEMBERED: usize = 2000;
@@ -27,7 +27,7 @@ impl EventLog {
 
     /// Remembers, logs and passes on.
     pub(super) fn add(&mut self, notice: Notice) {
-        let text = &notice.text;
+        let text = legible::text(&notice.text);
         match level(notice.kind) {
             Level::ERROR => error!("{text}"),
             Level::WARN => warn!("{text}"),
@@ -40,7 +40,7 @@ impl EventLog {
             kind: kind_name(notice.kind).to_owned(),
             vm: notice.vm.map(|vm| vm.to_string()),
             evacuation: notice.evacuation.map(|id| id.to_string()),
-            text: notice.text,
+            text,
         };
         if self.past.len() == REMEMBERED {
             self.past.pop_front();

@@ -14,6 +14,7 @@ use lifeboat_protocol::{
 use crate::api::{
     Arrived, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, SenderInfo, VmInfo,
 };
+use crate::legible;
 
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -125,20 +126,20 @@ pub(super) fn vm_info(view: VmView) -> VmInfo {
     let vm = view.vm.vm;
     VmInfo {
         id: vm.id.to_string(),
-        name: vm.name,
+        name: legible::name(&vm.name),
         host: view.host,
         run_state,
         state: state.to_owned(),
         priority: vm.policy.priority,
         memory_bytes: vm.memory,
         remaining_bytes: view.vm.remaining,
-        reasons: view.vm.reasons,
+        reasons: view.vm.reasons.iter().map(|text| legible::text(text)).collect(),
     }
 }
 
 pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
     let vms = plan.vms.into_iter().map(|one| PlannedVmInfo {
-        name: one.vm.name,
+        name: legible::name(&one.vm.name),
         id: one.vm.id.to_string(),
         priority: one.vm.policy.priority,
         memory_bytes: one.vm.memory,
@@ -148,7 +149,7 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
         finish_ms: one.finish_ms,
         downtime_ms: one.downtime_ms,
         late: one.late,
-        reasons: one.reasons,
+        reasons: one.reasons.iter().map(|text| legible::text(text)).collect(),
     });
     PlanInfo {
         vms: vms.collect(),
@@ -166,7 +167,7 @@ pub(super) fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
     let counted = outcome.bytes_sent > 0 || outcome.bytes_needed == 0;
     Arrived {
         id: outcome.vm.to_string(),
-        name: outcome.name,
+        name: legible::name(&outcome.name),
         from: outcome.from,
         to: outcome.to,
         start_ms: outcome.start_ms,

@@ -13,6 +13,7 @@ mod events;
 mod infos;
 pub mod measure;
 mod queues;
+mod replace;
 mod report;
 mod start;
 mod watch;
@@ -72,6 +73,10 @@ struct Daemon {
     /// Why it could not be started when that was last tried.
     carrier_failed: Option<String>,
     carrier_adopted: bool,
+    /// In what it was started otherwise than this daemon would, if it was.
+    carrier_differs: Option<String>,
+    /// Whether it was told to end for that.
+    carrier_replaced: bool,
     shares: BTreeMap<LinkId, tokio::sync::watch::Sender<Option<SetShare>>>,
     endpoints: BTreeMap<NodeId, Endpoint>,
     rates: Rates,
@@ -335,13 +340,15 @@ impl Daemon {
                 self.carrier_up = true;
                 self.carrier_failed = None;
                 self.carrier_adopted = false;
+                (self.carrier_differs, self.carrier_replaced) = (None, false);
                 for shares in self.shares.values() {
                     shares.send_modify(|_| {});
                 }
             }
             CarrierNews::Down(loss) => {
                 let (what, text) = loss.words();
-                if std::mem::replace(&mut self.carrier_up, false) {
+                self.carrier_differs = None;
+                if std::mem::replace(&mut self.carrier_up, false) && !self.carrier_replaced {
                     self.notice(NoticeKind::Failed, text.into());
                 }
                 let lost: Vec<MoveId> =
@@ -394,6 +401,7 @@ impl Daemon {
         if !std::mem::replace(&mut self.carrier_adopted, true) {
             self.adopt(status);
         }
+        self.watch_settings(status);
         let mut samples: BTreeMap<LinkId, LinkSample> = BTreeMap::new();
         let empty = |link| LinkSample {
             link,

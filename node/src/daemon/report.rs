@@ -144,6 +144,7 @@ mod tests {
             state,
             merged_into: None,
             age: Duration::ZERO,
+            deadline: None,
             time_left: None,
             vms_left: 0,
             stuck: 0,

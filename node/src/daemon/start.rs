@@ -129,6 +129,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         carrier_up: false,
         carrier_failed: None,
         carrier_adopted: false,
+        carrier_differs: None,
+        carrier_replaced: false,
         shares: BTreeMap::new(),
         rates: Rates::default(),
         events: EventLog::new(),

@@ -604,6 +604,7 @@ mod tests {
             journal_failed: None,
             carrier_up: true,
             carrier_failed: None,
+            carrier_differs: None,
             uncertain: Vec::new(),
             doubles: Vec::new(),
             hosts: vec![host("a1", "alive", true), host("b1", "alive", true)],

@@ -87,6 +87,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
             state: "active".to_owned(),
             merged_into: None,
             age_ms: 0,
+            deadline_ms: None,
             deadline_left_ms: None,
             sources: Vec::new(),
             vms_left: 0,

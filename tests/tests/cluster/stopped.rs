@@ -145,3 +145,27 @@ fn a_carrier_outlives_its_daemon_until_it_is_told_to_end() {
     assert!(text.contains("No carrier runs"), "{text}");
     lone.start();
 }
+
+#[test]
+fn a_carrier_with_another_configuration_is_named_and_replaced() {
+    let mut lone = Lone::new();
+    lone.start();
+    let former = lone.carrier_pid();
+    terminate(&[lone.daemon_pid()]);
+    lone.until_the_daemon_ends();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it has an address");
+    drop(listener);
+    let file = lone.path("lifeboat.toml");
+    let text = fs::read_to_string(&file).expect("it was made");
+    let is_listen = |line: &&str| line.trim_start_matches(['#', ' ']).starts_with("listen = ");
+    let old = text.lines().find(is_listen).expect("it listens").to_owned();
+    fs::write(&file, text.replace(&old, &format!("listen = \"{address}\""))).expect("it is ours");
+    lone.start();
+    until("the former carrier has ended", || is_gone(former));
+    until("another listens there", || std::net::TcpStream::connect(address).is_ok());
+    assert_eq!(lone.carriers(), 1);
+    let (_, text) = lone.lifeboat(&["events"]);
+    assert!(text.contains("runs with another configuration than its daemon: listen is"), "{text}");
+    assert!(!text.contains("died"), "{text}");
+}

@@ -62,6 +62,7 @@ fn a_stranger_is_refused_by_the_carrier() {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             upstream: None,
             patience: Patience::default(),
+            settings: std::collections::BTreeMap::default(),
         }));
         let client = until("the stranger's carrier is up", WITHIN, async || {
             Ok(Client::connect(&socket).await.ok())

@@ -1,6 +1,6 @@
 //! The words of the control protocol.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -242,6 +242,9 @@ pub struct Status {
     pub peer_id: String,
     /// On the clock of [`crate::now_ns`], when this was true.
     pub at_ns: u64,
+    /// What it was started with, by name; empty if it does not tell.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// Open moves, and those that closed in the last ten minutes.
     pub moves: Vec<MoveStatus>,
     /// Links that had a share or a move.

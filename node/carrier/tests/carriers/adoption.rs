@@ -181,6 +181,7 @@ async fn a_second_carrier_does_not_take_the_control_socket() {
         listen: "127.0.0.1:0".parse().expect("an address"),
         upstream: None,
         patience: Patience::default(),
+        settings: std::collections::BTreeMap::default(),
     };
     let error = lifeboat_carrier::run(config).await.expect_err("there is one already");
     assert!(format!("{error:#}").contains("already"), "{error:#}");

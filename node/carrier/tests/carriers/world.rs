@@ -88,6 +88,7 @@ impl Host {
             listen: self.address,
             upstream: None,
             patience: self.patience,
+            settings: std::collections::BTreeMap::default(),
         };
         runtime.spawn(async move { lifeboat_carrier::run(config).await.expect("runs") });
         self.runtime = Some(runtime);

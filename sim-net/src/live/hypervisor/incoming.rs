@@ -146,7 +146,13 @@ fn receive(host: &Host, vm: &Uuid, arrival: &Arc<Arrival>, mut stream: UnixStrea
         Err(reason) => {
             tracing::info!(%vm, %reason, "an arrival came to nothing");
             host.give_up(vm, arrival);
-            Reply::Failed(reason.to_string())
+            Reply::Failed(match wire::is_broken(&reason) {
+                true => format!(
+                    "the connection from the carrier to the hypervisor there broke before all had come \
+                     ({reason})"
+                ),
+                false => reason.to_string(),
+            })
         }
     };
     if let Err(reason) = wire::put_json(&mut stream, &reply) {

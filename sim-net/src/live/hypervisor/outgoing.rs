@@ -218,7 +218,14 @@ impl Outgoing {
     }
 
     fn explain(&self, reason: &io::Error) -> String {
-        locked(&self.abort_reason).clone().unwrap_or_else(|| reason.to_string())
+        let broke = || match wire::is_broken(reason) {
+            true => format!(
+                "the connection from the hypervisor to the carrier here broke before all was sent \
+                 ({reason})"
+            ),
+            false => reason.to_string(),
+        };
+        locked(&self.abort_reason).clone().unwrap_or_else(broke)
     }
 
     fn window(&self, sent: u64) -> Window {

@@ -76,6 +76,12 @@ pub(crate) fn get_pages_head(stream: &mut impl Read) -> io::Result<(usize, Taken
     Ok((slab as usize, Taken { pages: word(4), zeros: word(12) }))
 }
 
+/// Whether a connection has broken, and nothing was wrong with what came over it.
+pub(crate) fn is_broken(reason: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(reason.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 /// Writes a length and a JSON text.
 pub(crate) fn put_json(stream: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(message)?;
