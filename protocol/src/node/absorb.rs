@@ -753,8 +753,9 @@ impl Node {
         } else if let Some(reason) = self.unwritable() {
             Some(reason)
         } else if self.is_emptied() && !self.config.planted(Bug::ArrivesWhileEvacuated) {
-            let why = self.why_emptied(self.me).unwrap_or_default();
-            Some(format!("it is itself being evacuated: {why}"))
+            let by = self.evacuations.covering(self.me, self.site).next();
+            let by = by.map(|known| format!(" by evacuation {}", known.record.id));
+            Some(format!("it is itself being evacuated{}", by.unwrap_or_default()))
         } else if self.leaving {
             Some("its daemon is stopping".into())
         } else {

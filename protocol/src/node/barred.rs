@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// The evacuations that empty a host, or keep it empty, if any does, and what ends that.
-    pub(super) fn why_emptied(&self, node: NodeId) -> Option<String> {
+    fn why_emptied(&self, node: NodeId) -> Option<String> {
         let site = self.directory.site_of(node)?;
         let all = self.evacuations.covering(node, site).map(|known| known.record.id.to_string());
         let all: Vec<String> = all.collect();
