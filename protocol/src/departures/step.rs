@@ -15,6 +15,7 @@ use crate::{
     pause::Pause,
     planted::Bug,
     time::{Instant, milliseconds},
+    tuning::{Constant, Name, Tuning},
     units::BytesPerSec,
     vm::{Copy, RunState},
     wire,
@@ -42,10 +43,13 @@ const MAY_FLOW_FOR: Duration = Duration::from_secs(60);
 /// How long a destination that does not answer is told that the VM stays here. After that it will
 /// ask by itself, and is answered from what the hypervisor shows.
 const TELL_KEPT_FOR: Duration = Duration::from_secs(5);
-/// Passes over memory without convergence before each step of escalation.
-const ESCALATE_EVERY: Duration = Duration::from_secs(8);
-/// Passes after which a guest counts as one that does not converge by itself.
-const PATIENT_PASSES: u32 = 4;
+/// Time between two steps of escalation: some passes over what is left show whether the last step was
+/// enough. Less allows pauses that are not needed; more sends the same pages again meanwhile.
+pub(crate) const ESCALATE_EVERY: Constant<Duration> =
+    Name::EscalateEvery.of(Duration::from_secs(8));
+/// Passes after which a guest counts as one that does not converge by itself: at half its rate a sixteenth
+/// would be left. With less guests that converge are escalated; with more each pass is sent in vain.
+pub(crate) const PATIENT_PASSES: Constant<u32> = Name::PatientPasses.of(4);
 
 /// What became of a departure in a step.
 #[derive(Debug, PartialEq, Eq)]
@@ -154,6 +158,7 @@ impl Departure {
     pub(crate) fn happened(
         &mut self,
         now: Instant,
+        tuning: Tuning,
         event: DepartureEvent,
         fx: &mut Effects,
     ) -> Ended {
@@ -191,7 +196,7 @@ impl Departure {
             }
             DepartureEvent::Progress(progress) if open => {
                 self.progressed(now, progress);
-                self.escalate(now, fx);
+                self.escalate(now, tuning, fx);
             }
             DepartureEvent::GuestPaused
                 if matches!(self.phase, Phase::Beginning { .. } | Phase::Moving) =>
@@ -561,9 +566,9 @@ impl Departure {
     }
 
     /// Goes one step further for a guest that does not converge, within its policy.
-    fn escalate(&mut self, now: Instant, fx: &mut Effects) {
-        let late =
-            self.progress.pass >= PATIENT_PASSES && now.since(self.escalated_at) >= ESCALATE_EVERY;
+    fn escalate(&mut self, now: Instant, tuning: Tuning, fx: &mut Effects) {
+        let late = self.progress.pass >= tuning.of(PATIENT_PASSES)
+            && now.since(self.escalated_at) >= tuning.of(ESCALATE_EVERY);
         if self.phase != Phase::Moving || !late {
             return;
         }
@@ -689,7 +694,7 @@ mod tests {
         let mut departure = restored_move();
         assert_eq!(departure.stage(), Some(Stage::Switching));
         let over = DepartureEvent::JobEnded(Err("cancelled".into()));
-        departure.happened(Instant(1), over, &mut Effects::default());
+        departure.happened(Instant(1), Tuning::default(), over, &mut Effects::default());
         assert_eq!(departure.stage(), None);
     }
 
@@ -709,14 +714,19 @@ mod tests {
     fn the_last_bytes_are_counted_when_the_source_is_gone_and_change_nothing_else() {
         let mut departure = restored_move();
         let progress = Progress { sent: 900, wire: 800, ..Progress::default() };
-        departure.happened(Instant(1), DepartureEvent::Progress(progress), &mut Effects::default());
+        departure.happened(
+            Instant(1),
+            Tuning::default(),
+            DepartureEvent::Progress(progress),
+            &mut Effects::default(),
+        );
         let gone = DepartureEvent::SourceGone;
-        departure.happened(Instant(2), gone, &mut Effects::default());
+        departure.happened(Instant(2), Tuning::default(), gone, &mut Effects::default());
         let before = departure.phase.clone();
         assert!(matches!(before, Phase::Gone { .. }));
         let mut fx = Effects::default();
-        departure.happened(Instant(3), DepartureEvent::Sent(1000), &mut fx);
-        departure.happened(Instant(4), DepartureEvent::Sent(0), &mut fx);
+        departure.happened(Instant(3), Tuning::default(), DepartureEvent::Sent(1000), &mut fx);
+        departure.happened(Instant(4), Tuning::default(), DepartureEvent::Sent(0), &mut fx);
         assert_eq!((departure.bytes_sent(), &departure.phase), (1000, &before));
         assert!(fx.now.is_empty() && fx.after_durable.is_empty() && fx.changes.is_empty());
     }
