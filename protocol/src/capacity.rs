@@ -29,9 +29,12 @@ pub(crate) const LEAST: Constant<u64> = Name::Least.of(32 * 1024);
 /// First upward step, thousandths: small, since a link that is in fact full pays for it; from a third
 /// of the link the steps, doubling, lead back to all of it in five rounds. Smaller steps take longer,
 /// and those below what [`FOLLOWED_PERMILLE`] overlooks are taken to be followed on a full link, too.
+/// Measured (`lifeboat-sim experiment sensitivity`): a link that steps to a tenth and back is done 3 % sooner
+/// with twice as much, and nothing else is worse by more than luck.
 pub(crate) const FIRST_STEP_PERMILLE: Constant<u64> = Name::FirstStep.of(80);
 /// Largest upward step, thousandths: doubling, as TCP's slow start does. Less finds a link that was believed
 /// to be slow later; more asks for several times what there is before anybody can say so.
+/// Measured (sensitivity): with half as much one world of long round trips stays oversubscribed for too long.
 pub(crate) const LARGEST_STEP_PERMILLE: Constant<u64> = Name::LargestStep.of(1000);
 /// Pause between probes of a link that was found full: three rounds, as many as a cut looks back on. Less
 /// oversubscribes a full link more often; more is slower to see that it carries more again.
@@ -54,6 +57,8 @@ pub(crate) const SAME_PERMILLE: Constant<u64> = Name::Same.of(750).near(1000);
 pub(crate) const ARRIVED_PERMILLE: Constant<u64> = Name::Arrived.of(1050).near(1000);
 /// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told. With less the round
 /// shows what was before the change; with more the estimate follows the link that much later.
+/// Measured (sensitivity): where the link is scarce VMs complete 2.5 % later with twice as much, 1.4 % sooner
+/// with half.
 pub(crate) const SHORTEST_ROUND: Constant<Duration> =
     Name::ShortestRound.of(Duration::from_millis(600));
 /// Round trips of a round where these are longer: the grant goes out, its bytes arrive, and streams need
@@ -61,6 +66,7 @@ pub(crate) const SHORTEST_ROUND: Constant<Duration> =
 pub(crate) const ROUND_TRIPS_OF_A_ROUND: Constant<u32> = Name::RoundTripsOfARound.of(3);
 /// Part of a round that is left out, its beginning, one in so many: what it brings was sent before the last
 /// change acted. A smaller one lets in what was before; a larger one leaves fewer samples to a mean.
+/// Measured (sensitivity): leaving half out is 2 % sooner on a link that steps, and no worse elsewhere.
 pub(crate) const UNSETTLED_PART: Constant<u32> = Name::UnsettledPart.of(3);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
 /// the limit, thousandths. A probe of a full link by the first step yields 943 at most. Less takes that for
@@ -76,10 +82,13 @@ pub(crate) const HARDLY_PERMILLE: Constant<u64> = Name::Hardly.of(100);
 /// What must be missing of it for the link to count as full: arrivals below this, thousandths of what
 /// was allowed. Between this and [`FOLLOWED_PERMILLE`] the estimate stays. Less, and a link that has lost
 /// a tenth goes on being oversubscribed; more, and what carriers leave unused is taken for a full link.
+/// Measured (sensitivity): 800 takes 6 % less time where round trips are long and 3 % less on a link that
+/// steps, and is worse nowhere by more than luck; this value is not known to be the best.
 pub(crate) const FULL_PERMILLE: Constant<u64> = Name::Full.of(900).near(1000);
 /// Tokens held, thousandths of those for which there is a use, from which on their number can be what
 /// holds senders back. Less, and an estimate is raised by senders who have not got what there is; more, and
 /// a single slice whose issuer is slow keeps it down.
+/// Measured (sensitivity): with 950 VMs complete 2 % later where the link is scarce.
 pub(crate) const WHOLE_PERMILLE: Constant<u64> = Name::Whole.of(900).near(1000);
 /// The same where many hold some and nearly all of these are used up: where VMs are small and hosts many,
 /// tokens change hands all the time, and an eighth of them lies with nobody. Less and more do what they do

@@ -3,8 +3,13 @@
 //! Invariant: without the cargo feature `tuning`, which no product is built with, [`Tuning`] holds nothing
 //! and [`Tuning::of`] is the constant's value when this is compiled.
 //!
-//! Each stands where it is used, and its doc has its reason. `lifeboat-sim experiment sensitivity` tries
-//! all.
+//! Each stands where it is used, and its doc has its reason; where that says *sensitivity*, it was measured by
+//! `lifeboat-sim experiment sensitivity`, which tries all.
+//!
+//! Not here: the timers of liveness, leases and repeats; what limits messages; timers that only run when
+//! something has failed; what only clusters with stewards have; the knobs in [`crate::Config`] and the
+//! cluster file, which can be set as they are; and how little of its rate a guest leaves at worst
+//! ([`crate::vm::precopy_time`]), which is part of a formula that the daemon uses, too.
 
 /// A constant that is known by a name.
 #[derive(Debug, Clone, Copy)]

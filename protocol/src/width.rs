@@ -18,6 +18,7 @@ use crate::{
 /// Pause after the first trial that failed; doubles with each further one. Ten times what a trial takes on a
 /// short path: the VM that was begun for it is under way for longer than the trial. Less begins more VMs
 /// for nothing; with more a link that shares better than it did is found out later.
+/// Measured (sensitivity): with half as much one world of long round trips stays oversubscribed for too long.
 pub(crate) const PAUSE: Constant<Duration> = Name::TrialPause.of(Duration::from_secs(30));
 /// Longest pause between two trials: four doublings. With less a long evacuation tries in vain more often;
 /// with more it may never try again.

@@ -49,6 +49,9 @@ pub(crate) const ESCALATE_EVERY: Constant<Duration> =
     Name::EscalateEvery.of(Duration::from_secs(8));
 /// Passes after which a guest counts as one that does not converge by itself: at half its rate a sixteenth
 /// would be left. With less guests that converge are escalated; with more each pass is sent in vain.
+/// Measured (sensitivity): with half guests that rewrite much are out 10 % sooner, and the longest pause is
+/// nearly four times as long; with twice as many it is two fifths shorter for them and where round trips are
+/// long, and nothing else changes by more than luck.
 pub(crate) const PATIENT_PASSES: Constant<u32> = Name::PatientPasses.of(4);
 
 /// What became of a departure in a step.
