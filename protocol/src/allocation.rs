@@ -14,27 +14,34 @@ use crate::{
     ids::{NodeId, VmId},
     message::Stage,
     order::Contender,
+    tuning::{Constant, Name, Tuning},
     units::{BytesPerSec, LINK_TOKENS, scaled},
 };
 
 /// Tokens of all, where one VM at a time has the link, with which the next VM is set up while the last
-/// one finishes: its connections and first windows need few, and whatever it has the other one lacks.
-const STARTER: u16 = 50;
+/// one finishes: its connections and first windows need few, and whatever it has the other one lacks. With
+/// less its streams have not gained speed when the link is theirs.
+/// Measured (sensitivity): with half VMs complete 2.4 % later where round trips are long.
+pub(crate) const STARTER: Constant<u16> = Name::Starter.of(50);
 /// Tokens below which no further VM is started on what the others leave over, if it can make use of as
-/// many: it would be under way all the longer for it, and the link gains less than a tenth.
-const WORTH_STARTING: u16 = 100;
+/// many: it would be under way all the longer for it, and the link gains less than a tenth. With more a
+/// larger part of the link stays idle where no VM can fill it.
+/// Measured (sensitivity): with twice as much VMs complete 3.4 % later where round trips are long.
+pub(crate) const WORTH_STARTING: Constant<u16> = Name::WorthStarting.of(100);
 /// Tokens that a VM keeps for its switchover once its last pages should have flowed: for the state of
-/// its devices, and for pages that took longer than expected, at no worse than four times that.
-const SWITCHING: u16 = 250;
+/// its devices, and for pages that took longer than expected, at no worse than four times that. More leaves
+/// as much of the link idle at each switchover.
+pub(crate) const SWITCHING: Constant<u16> = Name::Switching.of(250);
 /// Time until tokens have changed hands, besides round trips: the next division, and the spacing of
-/// two messages.
-const HANDOVER: Duration = Duration::from_millis(120);
+/// two messages. Less, and the link is idle before each VM; more, and two are under way that share it.
+pub(crate) const HANDOVER: Constant<Duration> = Name::Handover.of(Duration::from_millis(120));
 /// The same in half round trips: the lower table to the one, its word that it goes by it, the
-/// higher table to the other.
-const HANDOVER_HALF_ROUND_TRIPS: u32 = 3;
+/// higher table to the other. Less and more do what they do for [`HANDOVER`].
+pub(crate) const HANDOVER_HALF_ROUND_TRIPS: Constant<u32> = Name::HandoverHalfRoundTrips.of(3);
 /// Round trips after its first bytes in which a VM's streams carry next to nothing, since each begins
-/// with a small window and doubles it in every round trip.
-const SLOW_START_ROUND_TRIPS: u32 = 2;
+/// with a small window and doubles it in every round trip. Of some eight that slow start takes only these
+/// are spent beside the one that ends: more takes from that what the link gains, less leaves a gap.
+pub(crate) const SLOW_START_ROUND_TRIPS: Constant<u32> = Name::SlowStartRoundTrips.of(2);
 
 /// What one VM gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,27 +59,29 @@ pub struct Share {
 }
 
 /// How long it takes until tokens have changed hands.
-fn handover(round_trip: Duration) -> Duration {
-    HANDOVER + round_trip * HANDOVER_HALF_ROUND_TRIPS / 2
+fn handover(tuning: Tuning, round_trip: Duration) -> Duration {
+    tuning.of(HANDOVER) + round_trip * tuning.of(HANDOVER_HALF_ROUND_TRIPS) / 2
 }
 
 /// How long before the end of one VM the first of those that wait is begun.
-fn lead(round_trip: Duration, order: &[Contender]) -> Duration {
+fn lead(tuning: Tuning, round_trip: Duration, order: &[Contender]) -> Duration {
     let setup = order.iter().find(|one| one.waits()).map(|one| one.vm.setup());
-    setup.unwrap_or_default() + handover(round_trip) + round_trip * SLOW_START_ROUND_TRIPS
+    let slow_start = round_trip * tuning.of(SLOW_START_ROUND_TRIPS);
+    setup.unwrap_or_default() + handover(tuning, round_trip) + slow_start
 }
 
 /// Divides a link among the VMs in `order`, at least `width` of them if so many can start above their
 /// floors. `capacity` is what may be divided.
 pub fn allocate(
+    tuning: Tuning,
     capacity: BytesPerSec,
     width: u16,
     round_trip: Duration,
     order: &[Contender],
 ) -> Vec<Share> {
-    let lead = lead(round_trip, order);
+    let lead = lead(tuning, round_trip, order);
     let each = LINK_TOKENS.div_ceil(width.max(1));
-    let part = |tokens: u16| tokens.div_ceil(width.max(1));
+    let part = |tokens: Constant<u16>| tuning.of(tokens).div_ceil(width.max(1));
     let mut left = LINK_TOKENS;
     // The same once those that are about to finish have done so.
     let mut left_soon = LINK_TOKENS;
@@ -132,18 +141,20 @@ pub fn allocate(
 /// How many VMs would be under way if `capacity` could be divided, between the moments in which one
 /// ends and the next begins.
 pub fn under_way(
+    tuning: Tuning,
     capacity: BytesPerSec,
     width: u16,
     round_trip: Duration,
     order: &[Contender],
 ) -> usize {
-    let lead = lead(round_trip, order);
+    let lead = lead(tuning, round_trip, order);
     let lasting = order.iter().filter(|contender| match contender.vm.stage {
         Stage::Switching => false,
         Stage::Moving => !finishes_within(lead, capacity, contender),
         Stage::Reserved | Stage::Queued => true,
     });
-    allocate(capacity, width, round_trip, &lasting.copied().collect::<Vec<_>>()).len()
+    let lasting: Vec<Contender> = lasting.copied().collect();
+    allocate(tuning, capacity, width, round_trip, &lasting).len()
 }
 
 /// The most tokens that its streams can make use of, besides what it has, and the interfaces of its
@@ -215,8 +226,12 @@ mod tests {
         }
     }
 
+    fn shares(width: u16, order: &[Contender]) -> Vec<Share> {
+        allocate(Tuning::default(), CAPACITY, width, Duration::from_millis(40), order)
+    }
+
     fn tokens(order: &[Contender]) -> Vec<u16> {
-        allocate(CAPACITY, 1, Duration::from_millis(40), order).iter().map(|s| s.tokens).collect()
+        shares(1, order).iter().map(|share| share.tokens).collect()
     }
 
     #[test]
@@ -261,12 +276,11 @@ mod tests {
             through_an_interface(3, Stage::Queued, 1 << 28),
             contender(4, Stage::Queued, 1 << 28, 0),
         ];
-        let shares = allocate(CAPACITY, 1, Duration::from_millis(40), &order);
-        let vms: Vec<u8> = shares.iter().map(|share| share.vm.0[0]).collect();
-        assert_eq!(vms, [1, 2, 4], "the second has what the first leaves: {shares:?}");
-        let shares =
-            allocate(CAPACITY, 1, Duration::from_millis(40), &[order[0], order[2], order[2]]);
-        assert_eq!(shares.len(), 2, "{shares:?}");
+        let all = shares(1, &order);
+        let vms: Vec<u8> = all.iter().map(|share| share.vm.0[0]).collect();
+        assert_eq!(vms, [1, 2, 4], "the second has what the first leaves: {all:?}");
+        let all = shares(1, &[order[0], order[2], order[2]]);
+        assert_eq!(all.len(), 2, "{all:?}");
     }
 
     /// Each interface carries what passes through it: one that is slower than the other is not full
@@ -296,7 +310,7 @@ mod tests {
     #[test]
     fn a_part_of_the_link_is_no_less_than_the_floor() {
         let order = [contender(1, Stage::Queued, 1 << 30, 26_000_000)];
-        let shares = allocate(CAPACITY, 3, Duration::from_millis(40), &order);
+        let shares = shares(3, &order);
         assert!(CAPACITY.share(shares[0].tokens) >= order[0].vm.floor, "{shares:?}");
     }
 

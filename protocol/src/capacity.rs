@@ -12,67 +12,115 @@
 //! repeated ever more seldom, and a wide step is large enough to be worth a start. A link that is full
 //! for several VMs is tried with one more by the same rule: [`crate::width`].
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::{
     message::{CapacityGossip, HeldBack},
     time::Instant,
+    tuning::{Constant, Name, Tuning},
     units::{BytesPerSec, LINK_TOKENS, scaled},
     width::{Verdict, Width, trial},
 };
 
-/// Never estimate less: gossip itself needs some of it.
-const LEAST: BytesPerSec = BytesPerSec(32 * 1024);
+/// Never estimate less, bytes per second: gossip itself takes some of it. Less, and what is divided rounds
+/// down to nothing; more, and a slow link is asked for more than it has for ever.
+pub(crate) const LEAST: Constant<u64> = Name::Least.of(32 * 1024);
 /// First upward step, thousandths: small, since a link that is in fact full pays for it; from a third
-/// of the link the steps, doubling, lead back to all of it in five rounds.
-const FIRST_STEP_PERMILLE: u64 = 80;
-/// Largest upward step, thousandths: doubling, as TCP's slow start does.
-const LARGEST_STEP_PERMILLE: u64 = 1000;
-/// Pause between probes of a link that was found full.
-const PROBE_PAUSE: Duration = Duration::from_secs(2);
-/// Smallest wide step, thousandths: a VM that is started for it gets a third of the link.
-const WIDE_STEP_PERMILLE: u64 = 500;
+/// of the link the steps, doubling, lead back to all of it in five rounds. Smaller steps take longer,
+/// and those below what [`FOLLOWED_PERMILLE`] overlooks are taken to be followed on a full link, too.
+/// Measured (`lifeboat-sim experiment sensitivity`): a link that steps to a tenth and back is done 3 % sooner
+/// with twice as much, and nothing else is worse by more than luck.
+pub(crate) const FIRST_STEP_PERMILLE: Constant<u64> = Name::FirstStep.of(80);
+/// Largest upward step, thousandths: doubling, as TCP's slow start does. Less finds a link that was believed
+/// to be slow later; more asks for several times what there is before anybody can say so.
+/// Measured (sensitivity): with half as much one world of long round trips stays oversubscribed for too long.
+pub(crate) const LARGEST_STEP_PERMILLE: Constant<u64> = Name::LargestStep.of(1000);
+/// Pause between probes of a link that was found full: three rounds, as many as a cut looks back on. Less
+/// oversubscribes a full link more often; more is slower to see that it carries more again.
+pub(crate) const PROBE_PAUSE: Constant<Duration> = Name::ProbePause.of(Duration::from_secs(2));
+/// Smallest wide step, thousandths: a VM that is started for it gets a third of the link. With less it is
+/// under way for long and carries little; with more the link must have half as much again for the step
+/// to be followed.
+pub(crate) const WIDE_STEP_PERMILLE: Constant<u64> = Name::WideStep.of(500);
+/// Part of the estimate before a wide probe below which what it brought counts as nothing, thousandths: as
+/// much as the reserve and the measuring may be off by. With less a failure passes for a success and is
+/// repeated at once; with more it is the other way about.
+pub(crate) const BROUGHT_PERMILLE: Constant<u64> = Name::Brought.of(1100).near(1000);
 /// Part of the estimate that must still arrive for a link that is found full to be tried with one VM
-/// more, thousandths: it is what it was, not another one.
-const SAME_PERMILLE: u64 = 750;
+/// more, thousandths: it is what it was, not another one. Nearer to all of it, a hiccup discards what was
+/// learnt of how many VMs share it well; further off, that outlives the link that it was learnt on.
+pub(crate) const SAME_PERMILLE: Constant<u64> = Name::Same.of(750).near(1000);
 /// Part of what arrived that an estimate is set to after a trial, thousandths: enough for all of it to
-/// be divided again.
-const ARRIVED_PERMILLE: u64 = 1050;
-/// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told.
-const SHORTEST_ROUND: Duration = Duration::from_millis(600);
+/// be divided again, less the usual reserve. Less loses a part with each trial; more asks for what the link
+/// has just shown not to carry.
+pub(crate) const ARRIVED_PERMILLE: Constant<u64> = Name::Arrived.of(1050).near(1000);
+/// Shortest round: a change acts, arrives, is measured over a heartbeat, and is told. With less the round
+/// shows what was before the change; with more the estimate follows the link that much later.
+/// Measured (sensitivity): where the link is scarce VMs complete 2.5 % later with twice as much, 1.4 % sooner
+/// with half.
+pub(crate) const SHORTEST_ROUND: Constant<Duration> =
+    Name::ShortestRound.of(Duration::from_millis(600));
+/// Round trips of a round where these are longer: the grant goes out, its bytes arrive, and streams need
+/// another one to follow. Less and more do what they do for [`SHORTEST_ROUND`].
+pub(crate) const ROUND_TRIPS_OF_A_ROUND: Constant<u32> = Name::RoundTripsOfARound.of(3);
+/// Part of a round that is left out, its beginning, one in so many: what it brings was sent before the last
+/// change acted. A smaller one lets in what was before; a larger one leaves fewer samples to a mean.
+/// Measured (sensitivity): leaving half out is 2 % sooner on a link that steps, and no worse elsewhere.
+pub(crate) const UNSETTLED_PART: Constant<u32> = Name::UnsettledPart.of(3);
 /// What must have arrived of what was allowed, on the mean of a round, for the allowance to count as
-/// the limit, thousandths. A probe of a full link by the first step yields 943 at most.
-const FOLLOWED_PERMILLE: u64 = 950;
+/// the limit, thousandths. A probe of a full link by the first step yields 943 at most. Less takes that for
+/// success and probes without end; more is never reached, since carriers stay a little below their share.
+pub(crate) const FOLLOWED_PERMILLE: Constant<u64> = Name::Followed.of(950).near(1000);
 /// The same where those with half of the tokens say that these are the limit: while one VM ends and the
-/// next one begins they do, whatever arrives.
-const MOSTLY_PERMILLE: u64 = 800;
+/// next one begins they do, whatever arrives. Less, and the estimate rises at every handover; more, and it
+/// does not rise while VMs are short.
+pub(crate) const MOSTLY_PERMILLE: Constant<u64> = Name::Mostly.of(800).near(1000);
+/// Part of the tokens that may be with senders whom the link holds back, for the others' word to count,
+/// thousandths: hardly any. Less, and one slow stream silences all; more, and a full link is probed.
+pub(crate) const HARDLY_PERMILLE: Constant<u64> = Name::Hardly.of(100);
 /// What must be missing of it for the link to count as full: arrivals below this, thousandths of what
-/// was allowed. Between the two the estimate stays.
-const FULL_PERMILLE: u64 = 900;
+/// was allowed. Between this and [`FOLLOWED_PERMILLE`] the estimate stays. Less, and a link that has lost
+/// a tenth goes on being oversubscribed; more, and what carriers leave unused is taken for a full link.
+/// Measured (sensitivity): 800 takes 6 % less time where round trips are long and 3 % less on a link that
+/// steps, and is worse nowhere by more than luck; this value is not known to be the best.
+pub(crate) const FULL_PERMILLE: Constant<u64> = Name::Full.of(900).near(1000);
 /// Tokens held, thousandths of those for which there is a use, from which on their number can be what
-/// holds senders back.
-const WHOLE_PERMILLE: u64 = 900;
+/// holds senders back. Less, and an estimate is raised by senders who have not got what there is; more, and
+/// a single slice whose issuer is slow keeps it down.
+/// Measured (sensitivity): with 950 VMs complete 2 % later where the link is scarce.
+pub(crate) const WHOLE_PERMILLE: Constant<u64> = Name::Whole.of(900).near(1000);
 /// The same where many hold some and nearly all of these are used up: where VMs are small and hosts many,
-/// tokens change hands all the time, and an eighth of them lies with nobody.
-const CHANGING_HANDS_PERMILLE: u64 = 750;
-/// How many senders are many for that.
-const MANY_SENDERS: usize = 4;
-/// What of the tokens held must be used up for that, thousandths.
-const NEARLY_ALL_PERMILLE: u64 = 850;
-/// Full rounds in a row before a cut: one may be a hiccup.
-const ROUNDS_TO_CUT: u8 = 2;
+/// tokens change hands all the time, and an eighth of them lies with nobody. Less and more do what they do
+/// for [`WHOLE_PERMILLE`].
+pub(crate) const CHANGING_HANDS_PERMILLE: Constant<u64> = Name::ChangingHands.of(750).near(1000);
+/// How many senders are many for that. With fewer, one of them that starts late is a quarter of the link
+/// and more, not what always changes hands; asked for more, clusters of some hosts are left out.
+pub(crate) const MANY_SENDERS: Constant<usize> = Name::ManySenders.of(4);
+/// What of the tokens held must be used up for that, thousandths: of ten senders one may be between two VMs.
+/// Less, and senders that wait for their guests raise the estimate; more, and it never is so.
+pub(crate) const NEARLY_ALL_PERMILLE: Constant<u64> = Name::NearlyAll.of(850).near(1000);
+/// Full rounds in a row before a cut: one may be a hiccup, and tokens that change hands leave a gap in one.
+/// More follows a link that has really shrunk a round later each.
+pub(crate) const ROUNDS_TO_CUT: Constant<u8> = Name::RoundsToCut.of(2);
 /// Smallest part of the estimate that one cut leaves, thousandths: less than a tenth within two
 /// seconds is rather a hiccup of everyone at once, and from a sixteenth it is back after four rounds.
-const LEAST_CUT_PERMILLE: u64 = 63;
+/// With less it takes longer; with more a link that has shrunk that far is found in several cuts.
+pub(crate) const LEAST_CUT_PERMILLE: Constant<u64> = Name::LeastCut.of(63);
 /// Part of the most that was ever seen to arrive below which an estimate rises on whatever those who
-/// send carry, thousandths.
-const SUNKEN_PERMILLE: u64 = 250;
+/// send carry, thousandths: two doublings. With less one that is stuck keeps it down; with more it rises on
+/// the word of a few.
+pub(crate) const SUNKEN_PERMILLE: Constant<u64> = Name::Sunken.of(250);
 /// Idleness after which an estimate that was cut is doubted: nobody tries a link that is taken to be
-/// slow, so nobody would learn that it is not.
-const DOUBTED_AFTER: Duration = Duration::from_secs(10);
+/// slow, so nobody would learn that it is not. As long as a link may be idle while VMs wait. Sooner, every
+/// pause between two VMs brings an estimate back that was cut for good reason.
+pub(crate) const DOUBTED_AFTER: Constant<Duration> = Name::DoubtedAfter.of(Duration::from_secs(10));
+/// Part of the most that was ever seen to arrive that a doubted estimate is raised to, thousandths. With
+/// less nobody chooses the link still; with more one that really shrank is flooded.
+pub(crate) const DOUBTED_TO_PERMILLE: Constant<u64> = Name::DoubtedTo.of(500);
 /// Rounds whose best arrival an estimate is cut to. With the shortest round a step in capacity has
-/// settled after two seconds; twice as many would miss five.
-const REMEMBERED_ROUNDS: usize = 3;
+/// settled after two seconds; twice as many would miss five. With fewer a hiccup is taken for the link.
+pub(crate) const REMEMBERED_ROUNDS: Constant<usize> = Name::RememberedRounds.of(3);
 
 /// What one sender said of its sending on a link.
 #[derive(Debug, Clone, Copy)]
@@ -134,8 +182,9 @@ impl Round {
 
     /// Whether those who can tell say that their tokens are the limit, and hardly anyone that the link
     /// is: the others gain speed, or wait for their guests.
-    fn is_used_up(&self) -> bool {
-        self.used_up * 2 >= self.tokens && self.blocked * 10 <= self.tokens
+    fn is_used_up(&self, tuning: Tuning) -> bool {
+        let hardly_any = self.tokens * tuning.of(HARDLY_PERMILLE);
+        self.used_up * 2 >= self.tokens && self.blocked * 1000 <= hardly_any
     }
 }
 
@@ -150,7 +199,7 @@ pub struct Capacity {
     full_rounds: u8,
     round: Round,
     /// What arrived in the last rounds, bytes per second, newest first.
-    recent: [u64; REMEMBERED_ROUNDS],
+    recent: Vec<u64>,
     /// Sums over the round so far.
     sums: Round,
     samples: u64,
@@ -164,20 +213,26 @@ pub struct Capacity {
     /// that can be seen.
     wide_probe: Option<(BytesPerSec, Instant)>,
     width: Width,
+    tuning: Tuning,
 }
 
 impl Capacity {
     /// Starts from a first guess.
-    pub fn new(initial: BytesPerSec, ceiling: Option<BytesPerSec>, reserve_permille: u16) -> Self {
+    pub fn new(
+        initial: BytesPerSec,
+        ceiling: Option<BytesPerSec>,
+        reserve_permille: u16,
+        tuning: Tuning,
+    ) -> Self {
         Self {
             value: ceiling.map_or(initial, |ceiling| initial.min(ceiling)),
             epoch: 0,
             ceiling,
             reserve_permille,
-            step_permille: LARGEST_STEP_PERMILLE,
+            step_permille: tuning.of(LARGEST_STEP_PERMILLE),
             full_rounds: 0,
             round: Round::default(),
-            recent: [0; REMEMBERED_ROUNDS],
+            recent: Vec::new(),
             sums: Round::default(),
             samples: 0,
             round_ends: Instant::default(),
@@ -185,7 +240,8 @@ impl Capacity {
             idle_since: None,
             probe_from: Instant::default(),
             wide_probe: None,
-            width: Width::new(),
+            width: Width::new(tuning),
+            tuning,
         }
     }
 
@@ -225,7 +281,8 @@ impl Capacity {
     }
 
     fn bounded(&self, value: BytesPerSec) -> BytesPerSec {
-        value.max(LEAST).min(self.ceiling.unwrap_or(BytesPerSec(u64::MAX / 2000)))
+        let least = BytesPerSec(self.tuning.of(LEAST));
+        value.max(least).min(self.ceiling.unwrap_or(BytesPerSec(u64::MAX / 2000)))
     }
 
     /// The estimator's step: `arrived` is the sum over all receivers. Returns whether the estimate changed.
@@ -237,10 +294,10 @@ impl Capacity {
         senders: &[SenderReport],
         outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
     ) -> bool {
+        let tuning = self.tuning;
         let all = senders.iter().fold(0_u64, |sum, one| sum.saturating_add(one.sent.0));
-        // What a round's first third brings was sent before the last change acted.
-        let shortest = SHORTEST_ROUND.max(round_trip * 3);
-        if now + shortest * 2 / 3 >= self.round_ends {
+        let shortest = self.shortest_round(round_trip);
+        if now + (shortest - shortest / tuning.of(UNSETTLED_PART)) >= self.round_ends {
             let by = |reason| senders.iter().filter(move |one| one.held_back == reason);
             let tokens = |one: &SenderReport| u64::from(one.tokens);
             self.sums.add(&Round {
@@ -260,51 +317,54 @@ impl Capacity {
         let round = core::mem::take(&mut self.sums).mean(samples);
         self.round_ends = now + shortest;
         let before = core::mem::replace(&mut self.round, round);
-        self.recent.rotate_right(1);
-        self.recent[0] = round.arrived;
+        self.recent.insert(0, round.arrived);
+        self.recent.truncate(tuning.of(REMEMBERED_ROUNDS));
         let held_back = |reason: HeldBack| -> bool {
             let by = senders.iter().filter(|one| one.held_back == reason);
             by.fold(0, |sum: u64, one| sum.saturating_add(one.sent.0)) > round.sent / 2
         };
         let allowed = scaled(self.usable().0, before.tokens.min(round.tokens), LINK_TOKENS.into());
         // What arrives lags behind what is sent: only what two rounds sent can be missed in this one.
-        let sent = scaled(before.sent.min(round.sent), FOLLOWED_PERMILLE, 1000);
+        let sent = scaled(before.sent.min(round.sent), tuning.of(FOLLOWED_PERMILLE), 1000);
         // Senders that could not use all tokens say nothing of what more there is; but an estimate far
         // below what the link once carried must not stay there because one of them is stuck.
         let held = before.tokens.min(round.tokens) * 1000;
         let of_divided = |permille: u64| u64::from(outlook.divided) * permille;
-        let used_up = round.used_up * 1000 >= round.tokens * NEARLY_ALL_PERMILLE;
-        let many = senders.iter().filter(|one| one.tokens > 0).count() >= MANY_SENDERS;
-        let whole = held >= of_divided(WHOLE_PERMILLE)
-            || held >= of_divided(CHANGING_HANDS_PERMILLE) && used_up && many;
-        let sunken = self.value < self.seen.permille(SUNKEN_PERMILLE);
-        let followed = whole && round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000)
+        let used_up = round.used_up * 1000 >= round.tokens * tuning.of(NEARLY_ALL_PERMILLE);
+        let many = senders.iter().filter(|one| one.tokens > 0).count() >= tuning.of(MANY_SENDERS);
+        let whole = held >= of_divided(tuning.of(WHOLE_PERMILLE))
+            || held >= of_divided(tuning.of(CHANGING_HANDS_PERMILLE)) && used_up && many;
+        let sunken = self.value < self.seen.permille(tuning.of(SUNKEN_PERMILLE));
+        let arrives = round.arrived >= scaled(allowed, tuning.of(FOLLOWED_PERMILLE), 1000);
+        let followed = whole && arrives
             || whole
-                && round.arrived >= sent.max(scaled(allowed, MOSTLY_PERMILLE, 1000))
-                && round.is_used_up()
+                && round.arrived >= sent.max(scaled(allowed, tuning.of(MOSTLY_PERMILLE), 1000))
+                && round.is_used_up(tuning)
             || sunken && round.arrived > 0 && round.arrived >= sent && held_back(HeldBack::Tokens);
         let queueing = round.arrived < sent;
         // What a host cannot use does not have to arrive.
         let could = before.tokens.min(round.tokens).saturating_sub(before.spare.max(round.spare));
         let could = scaled(self.usable().0, could, LINK_TOKENS.into());
-        let short = round.arrived < scaled(could, FULL_PERMILLE, 1000);
+        let short = round.arrived < scaled(could, tuning.of(FULL_PERMILLE), 1000);
         if round.sent == 0 && round.arrived == 0 && senders.iter().all(|one| one.tokens == 0) {
             let since = *self.idle_since.get_or_insert(now);
             self.full_rounds = 0;
-            return now.since(since) >= DOUBTED_AFTER
-                && self.set(self.value.max(self.seen.permille(500)));
+            let doubted = self.seen.permille(tuning.of(DOUBTED_TO_PERMILLE));
+            return now.since(since) >= tuning.of(DOUBTED_AFTER)
+                && self.set(self.value.max(doubted));
         }
         self.idle_since = None;
         if self.width.on_trial() {
-            let best = self.recent[..2].iter().copied().max().unwrap_or(0);
-            (self.full_rounds, self.probe_from) = (0, now + PROBE_PAUSE);
+            let best = self.recent.iter().take(2).copied().max().unwrap_or(0);
+            (self.full_rounds, self.probe_from) = (0, now + tuning.of(PROBE_PAUSE));
             return match self.width.judge(now, best) {
                 None => false,
-                Some(Verdict::Wider) => self.set(BytesPerSec(best).permille(ARRIVED_PERMILLE)),
+                Some(Verdict::Wider) => {
+                    self.set(BytesPerSec(best).permille(tuning.of(ARRIVED_PERMILLE)))
+                }
                 Some(Verdict::Back(estimate)) => self.set(estimate),
             };
         }
-        let arrives = round.arrived >= scaled(allowed, FOLLOWED_PERMILLE, 1000);
         if self.wide_probe.is_some_and(|(_, judged_from)| now < judged_from) && !(whole && arrives)
         {
             self.full_rounds = 0;
@@ -330,9 +390,14 @@ impl Capacity {
     pub fn start_round(&mut self, now: Instant, round_trip: Duration) {
         (self.sums, self.samples) = (Round::default(), 0);
         self.round = Round::default();
-        self.recent = [0; REMEMBERED_ROUNDS];
+        self.recent.clear();
         self.full_rounds = 0;
-        self.round_ends = now + SHORTEST_ROUND.max(round_trip * 3);
+        self.round_ends = now + self.shortest_round(round_trip);
+    }
+
+    fn shortest_round(&self, round_trip: Duration) -> Duration {
+        let round_trips = round_trip * self.tuning.of(ROUND_TRIPS_OF_A_ROUND);
+        self.tuning.of(SHORTEST_ROUND).max(round_trips)
     }
 
     /// Tokens that a sender has beyond what it sends.
@@ -348,8 +413,10 @@ impl Capacity {
         outlook: &Outlook<impl Fn(BytesPerSec, u16) -> usize>,
     ) -> bool {
         self.full_rounds = self.full_rounds.saturating_add(1);
-        let overshot = self.step_permille > FIRST_STEP_PERMILLE * 2;
-        if !overshot && self.full_rounds < ROUNDS_TO_CUT {
+        let first_step = self.tuning.of(FIRST_STEP_PERMILLE);
+        // At the start and after two steps on end it is the last step that was too much, and no hiccup.
+        let overshot = self.step_permille > first_step * 2;
+        if !overshot && self.full_rounds < self.tuning.of(ROUNDS_TO_CUT) {
             return false;
         }
         let best = BytesPerSec(self.recent.iter().copied().max().unwrap_or(0));
@@ -357,14 +424,15 @@ impl Capacity {
             // Nothing at all arrives: an outage, which says nothing of what the link carries.
             return false;
         }
-        let best = best.max(self.value.permille(LEAST_CUT_PERMILLE));
+        let best = best.max(self.value.permille(self.tuning.of(LEAST_CUT_PERMILLE)));
         self.full_rounds = 0;
-        self.step_permille = FIRST_STEP_PERMILLE;
-        self.probe_from = now + PROBE_PAUSE;
-        if self.wide_probe.take().is_some_and(|(before, _)| best < before.permille(1100)) {
+        self.step_permille = first_step;
+        self.probe_from = now + self.tuning.of(PROBE_PAUSE);
+        let brought = self.tuning.of(BROUGHT_PERMILLE);
+        if self.wide_probe.take().is_some_and(|(before, _)| best < before.permille(brought)) {
             self.width.failed(now);
         }
-        if best < self.value.permille(SAME_PERMILLE) {
+        if best < self.value.permille(self.tuning.of(SAME_PERMILLE)) {
             self.width.forget();
         } else if let Some(vms) = self.one_more(now, outlook) {
             let tried = self.width.begin(now, round_trip, best, best.0, vms);
@@ -402,6 +470,7 @@ impl Capacity {
         if self.wide_probe.take().is_some() {
             self.width.succeeded();
         }
+        let wide_step = self.value.permille(1000 + self.tuning.of(WIDE_STEP_PERMILLE));
         let under_way = &outlook.under_way;
         let mut raised = self.value.permille(1000 + self.step_permille);
         let vms = self.width.vms();
@@ -409,7 +478,7 @@ impl Capacity {
         let further =
             |raised: BytesPerSec| under_way(self.divided(raised), vms).saturating_sub(before);
         if !pushing {
-            raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
+            raised = raised.max(wide_step);
         }
         let wide = further(raised) > 0;
         if !wide && !pushing {
@@ -419,11 +488,11 @@ impl Capacity {
             if !self.width.may_try(now, outlook.one_ends) {
                 return false;
             }
-            raised = raised.max(self.value.permille(1000 + WIDE_STEP_PERMILLE));
+            raised = raised.max(wide_step);
             // Half as many more at a time: those that find no room would be under way for nothing.
             let at_a_time = (before / 2).max(1);
-            let smaller = [FIRST_STEP_PERMILLE, FIRST_STEP_PERMILLE * 2, FIRST_STEP_PERMILLE * 4];
-            let smaller = smaller.map(|step| self.value.permille(1000 + step));
+            let first_step = self.tuning.of(FIRST_STEP_PERMILLE);
+            let smaller = [1, 2, 4].map(|times| self.value.permille(1000 + first_step * times));
             if further(raised) > at_a_time {
                 let fits = |step: &BytesPerSec| (1..=at_a_time).contains(&further(*step));
                 let most = smaller.into_iter().rev().find(fits);
@@ -432,9 +501,9 @@ impl Capacity {
             }
         }
         if wide {
-            self.wide_probe = Some((self.value, now + trial(round_trip)));
+            self.wide_probe = Some((self.value, now + trial(self.tuning, round_trip)));
         }
-        self.step_permille = (self.step_permille * 2).min(LARGEST_STEP_PERMILLE);
+        self.step_permille = (self.step_permille * 2).min(self.tuning.of(LARGEST_STEP_PERMILLE));
         self.set(raised)
     }
 
@@ -473,7 +542,7 @@ mod tests {
 
     #[test]
     fn follows_a_link_that_nobody_configured_and_its_steps() {
-        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50, Tuning::default());
         let at = settle(&mut capacity, 0, 8, 50_000_000);
         assert!((45_000_000..=56_000_000).contains(&capacity.value().0), "{capacity:?}");
         let at = settle(&mut capacity, at, 6, 5_000_000);
@@ -484,7 +553,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_no_capacity_and_a_low_estimate_is_doubted_when_idle() {
-        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50, Tuning::default());
         let at = settle(&mut capacity, 0, 10, 50_000_000);
         let before = capacity.value();
         let at = settle(&mut capacity, at, 20, 0);
@@ -507,7 +576,7 @@ mod tests {
     /// Many hosts with small VMs: an eighth of the tokens is always on its way from one to the next.
     #[test]
     fn tokens_that_change_hands_do_not_keep_an_estimate_down() {
-        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50, Tuning::default());
         for round in 0..20 {
             let (sent, held_back) = (capacity.usable().share(87), HeldBack::Tokens);
             let senders = [SenderReport { sent, held_back, tokens: 87 }; 10];
@@ -523,7 +592,7 @@ mod tests {
     fn wide_probes_that_fail_become_seldom() {
         // The link and the one sender's interface carry nearly the same.
         let (line, nic) = (50_000_000, 52_000_000);
-        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50, Tuning::default());
         let mut beyond = [0_u32; 2];
         for round in 0..600 {
             let allowed = capacity.usable().0;
@@ -552,7 +621,7 @@ mod tests {
             tokens: 947,
         };
         let learnt = |others_wait: bool| {
-            let mut capacity = Capacity::new(BytesPerSec(50_000_000), None, 50);
+            let mut capacity = Capacity::new(BytesPerSec(50_000_000), None, 50, Tuning::default());
             let under_way =
                 |divided: BytesPerSec, _| 1 + usize::from(others_wait && divided.0 > 50_000_000);
             let outlook = Outlook { divided: 948, one_ends: false, under_way };
@@ -570,7 +639,7 @@ mod tests {
     #[test]
     fn respects_the_ceiling_and_ignores_old_gossip() {
         let ceiling = Some(BytesPerSec(20_000_000));
-        let mut capacity = Capacity::new(BytesPerSec(12_500_000), ceiling, 50);
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), ceiling, 50, Tuning::default());
         settle(&mut capacity, 0, 10, 50_000_000);
         assert_eq!(capacity.value(), BytesPerSec(20_000_000));
         let mut old = capacity.gossip(crate::ids::LinkId(1));

@@ -5,6 +5,7 @@ use core::time::Duration;
 use crate::{
     planted::{Bug, Planted},
     time::stretched,
+    tuning::Tuning,
 };
 
 /// Timers and limits. Make one with [`Config::default`] and check it with [`Config::check`].
@@ -35,7 +36,9 @@ pub struct Config {
     pub resend: Duration,
     /// First pause before a failed move is tried again; doubles up to 8 s. Default 1 s.
     pub retry: Duration,
-    /// Most moves that one source has under way at a time. Default 4.
+    /// Most moves that one source has under way or room for at a time. Default 4: one that moves, the next
+    /// one, and room ahead for as many again. With less a link waits for room; each one more holds memory at
+    /// a destination that others could have.
     pub departures_at_once: usize,
     /// Most nodes of a cluster in which each tells all others everything. Default 32. In a larger
     /// one nodes speak only to those concerned, and the stewards of each site see the whole. Must be
@@ -57,6 +60,9 @@ pub struct Config {
     /// Which bug is planted, for the checkers to find.
     #[cfg(feature = "planted")]
     pub planted: Planted,
+    /// Which constant is halved or doubled, for an experiment.
+    #[cfg(feature = "tuning")]
+    pub tuning: Tuning,
 }
 
 /// Most nodes that [`Config::mesh`] may name: a heartbeat for all grows by up to 150 bytes for each of
@@ -84,6 +90,8 @@ impl Default for Config {
             division_spacing: Duration::from_millis(100),
             #[cfg(feature = "planted")]
             planted: Planted::default(),
+            #[cfg(feature = "tuning")]
+            tuning: Tuning::default(),
         }
     }
 }
@@ -102,6 +110,16 @@ impl Config {
     #[cfg(not(feature = "planted"))]
     pub(crate) fn all_planted(&self) -> Planted {
         Planted::default()
+    }
+
+    #[cfg(feature = "tuning")]
+    pub(crate) fn tuning(&self) -> Tuning {
+        self.tuning
+    }
+
+    #[cfg(not(feature = "tuning"))]
+    pub(crate) fn tuning(&self) -> Tuning {
+        Tuning::default()
     }
 
     /// How long an issuer counts a grant as out after it received the heartbeat that it answers,

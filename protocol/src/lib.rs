@@ -48,6 +48,7 @@ pub mod settled;
 pub mod time;
 pub mod tokens;
 mod told;
+pub mod tuning;
 pub mod units;
 pub mod view;
 pub mod vm;

@@ -17,6 +17,7 @@ use crate::{
     ids::{Incarnation, NodeId},
     message::{Echo, Heartbeat},
     time::{Instant, nanoseconds},
+    tuning::{Constant, Name, Tuning},
 };
 
 /// Of one that speaks every so often: intervals of silence after which it is suspected.
@@ -25,6 +26,9 @@ const SUSPECTED_AFTER: u32 = 2;
 const DEAD_AFTER: u32 = 3;
 /// How late a message may be besides.
 const LATE: Duration = Duration::from_millis(500);
+/// A round-trip time is a mean in which the newest sample counts for one of so many, as TCP's is (RFC 6298).
+/// With fewer it follows each delay of a daemon, with more it follows a path that has changed for too long.
+pub(crate) const ROUND_TRIPS_IN_MEAN: Constant<u32> = Name::RoundTripsInMean.of(8);
 
 /// How a peer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +98,7 @@ pub struct Membership {
     /// When each peer becomes suspected, and when it counts as dead, if it stays silent.
     thresholds: BTreeSet<(Instant, NodeId)>,
     sent: VecDeque<(u64, Instant)>,
+    tuning: Tuning,
 }
 
 impl Membership {
@@ -109,6 +114,7 @@ impl Membership {
             peers: BTreeMap::new(),
             thresholds: BTreeSet::new(),
             sent: VecDeque::new(),
+            tuning: config.tuning(),
         }
     }
 
@@ -214,8 +220,9 @@ impl Membership {
             peer.echo_sent_at = peer.echo_sent_at.max(Some(sent_at));
             let held = Duration::from_micros(echo.held_us);
             let sample = now.since(sent_at).saturating_sub(held);
-            peer.round_trip =
-                Some(peer.round_trip.map_or(sample, |smooth| (smooth * 7 + sample) / 8));
+            let many = self.tuning.of(ROUND_TRIPS_IN_MEAN);
+            let mean = |before: Duration| (before * (many - 1) + sample) / many;
+            peer.round_trip = Some(peer.round_trip.map_or(sample, mean));
         }
         let thresholds = peer.thresholds();
         self.thresholds.extend(thresholds.map(|at| (at, from)));

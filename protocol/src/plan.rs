@@ -355,7 +355,8 @@ impl Node {
         });
         let round_trip = self.link_round_trip(now, link);
         let mut at_ms = 0;
-        for contender in common_order(usable, remaining, heads.collect()) {
+        let tuning = self.config.tuning();
+        for contender in common_order(tuning, usable, remaining, heads.collect()) {
             let Some(candidate) = candidates.iter().find(|one| one.one.vm.id == contender.vm.vm)
             else {
                 continue;
@@ -364,7 +365,7 @@ impl Node {
             let head = &contender.vm;
             let copy = precopy_time(head.bytes, usable.0, head.dirty_rate);
             // Set-up overlaps with the one before; the switchover costs two round trips.
-            let downtime_ms = Pause::of(vm, usable, round_trip).expected_ms(vm, copy);
+            let downtime_ms = Pause::of(tuning, vm, usable, round_trip).expected_ms(vm, copy);
             let start_ms = at_ms;
             at_ms += milliseconds(copy);
             let finish_ms = at_ms + milliseconds(round_trip * 2);

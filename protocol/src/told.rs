@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{EvacuationId, LinkId, NodeId, VmId},
     message::{HeadVm, QueueReport, Stage},
+    tuning::Tuning,
     units::BytesPerSec,
     vm::converging_rate,
 };
@@ -62,6 +63,11 @@ struct Advanced {
     yields: bool,
 }
 
+/// The floor that needs no saying.
+fn asked_for(dirty_rate: u64) -> BytesPerSec {
+    converging_rate(Tuning::default(), dirty_rate)
+}
+
 const WAITS: Advanced =
     Advanced { stage: Stage::Queued, to: None, rate: BytesPerSec(0), yields: false };
 
@@ -75,7 +81,7 @@ impl From<QueueReport> for Told {
             let HeadVm { vm, priority, bytes, dirty_rate, floor, stage, to, rate, yields, .. } =
                 one;
             let advanced = Some(Advanced { stage, to, rate, yields }).filter(|one| *one != WAITS);
-            let floor = Some(floor).filter(|floor| *floor != converging_rate(dirty_rate));
+            let floor = Some(floor).filter(|floor| *floor != asked_for(dirty_rate));
             let head = Head { vm, priority, bytes, dirty_rate, floor, advanced };
             match groups.last_mut().filter(|group| group.common == common) {
                 Some(group) => group.heads.push(head),
@@ -95,7 +101,7 @@ impl From<Told> for QueueReport {
             all.extend(heads.into_iter().map(|head| {
                 let Head { vm, priority, bytes, dirty_rate, floor, advanced } = head;
                 let Advanced { stage, to, rate, yields } = advanced.unwrap_or(WAITS);
-                let floor = floor.unwrap_or_else(|| converging_rate(dirty_rate));
+                let floor = floor.unwrap_or_else(|| asked_for(dirty_rate));
                 HeadVm {
                     vm,
                     evacuation,

@@ -4,7 +4,19 @@ use alloc::string::String;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
-use crate::{ids::VmId, units::BytesPerSec};
+use crate::{
+    ids::VmId,
+    tuning::{Constant, Name, Tuning},
+    units::BytesPerSec,
+};
+
+/// The rate at which the copying of a guest comes to an end in good time, over that at which it dirties,
+/// thousandths. With less it takes many passes, and sends everything six times and more; more makes it wait
+/// for a share that it could do without.
+pub(crate) const CONVERGING_PERMILLE: Constant<u64> = Name::Converging.of(1200).near(1000);
+/// Part of the rate that is assumed to be left for a guest that dirties as fast as it moves, one in so many:
+/// such a guest is slowed down or paused before it has taken twenty times as long as one that rests.
+const LEAST_LEFT: u64 = 20;
 
 /// What an operator allows to be done to a VM, and how it ranks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -160,9 +172,9 @@ pub struct Outcome {
 }
 
 /// The rate at which the copying of a guest that dirties so many bytes per second comes to an end in
-/// good time: 1.2 times that.
-pub(crate) fn converging_rate(dirty_rate: u64) -> BytesPerSec {
-    BytesPerSec(dirty_rate.saturating_mul(12) / 10)
+/// good time.
+pub(crate) fn converging_rate(tuning: Tuning, dirty_rate: u64) -> BytesPerSec {
+    BytesPerSec(dirty_rate).permille(tuning.of(CONVERGING_PERMILLE))
 }
 
 /// The time that a pre-copy of `bytes` takes at `rate` bytes per second against a guest that
@@ -171,7 +183,7 @@ pub(crate) fn converging_rate(dirty_rate: u64) -> BytesPerSec {
 ///
 /// Source: the geometric series of pre-copy rounds, Clark et al., NSDI 2005.
 pub fn precopy_time(bytes: u64, rate: u64, dirty_rate: u64) -> Duration {
-    let effective = rate.saturating_sub(dirty_rate).max(rate / 20);
+    let effective = rate.saturating_sub(dirty_rate).max(rate / LEAST_LEFT);
     BytesPerSec(effective).time_for(bytes)
 }
 

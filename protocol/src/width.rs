@@ -11,21 +11,28 @@ use core::time::Duration;
 
 use crate::{
     time::Instant,
+    tuning::{Constant, Name, Tuning},
     units::{BytesPerSec, scaled},
 };
 
-/// Pause after the first trial that failed; doubles with each further one.
-const PAUSE: Duration = Duration::from_secs(30);
-/// Longest pause between two trials.
-const PAUSE_MOST: Duration = Duration::from_secs(480);
-/// Time that a trial takes besides round trips: the new VM's start, and two rounds of measuring.
-const TRIAL: Duration = Duration::from_millis(2700);
-/// Round trips of a trial: reservation, streams and their slow start, and twice three to measure.
-const TRIAL_ROUND_TRIPS: u32 = 23;
+/// Pause after the first trial that failed; doubles with each further one. Ten times what a trial takes on a
+/// short path: the VM that was begun for it is under way for longer than the trial. Less begins more VMs
+/// for nothing; with more a link that shares better than it did is found out later.
+/// Measured (sensitivity): with half as much one world of long round trips stays oversubscribed for too long.
+pub(crate) const PAUSE: Constant<Duration> = Name::TrialPause.of(Duration::from_secs(30));
+/// Longest pause between two trials: four doublings. With less a long evacuation tries in vain more often;
+/// with more it may never try again.
+pub(crate) const PAUSE_MOST: Constant<Duration> = Name::TrialPauseMost.of(Duration::from_secs(480));
+/// Time that a trial takes besides round trips: the new VM's start, and two rounds of measuring. With less
+/// it is judged before anything can be seen of it, and taken back; more leaves a VM under way for nothing.
+pub(crate) const TRIAL: Constant<Duration> = Name::Trial.of(Duration::from_millis(2700));
+/// Round trips of a trial: reservation, streams and their slow start, and twice three to measure. Less and
+/// more do what they do for [`TRIAL`].
+pub(crate) const TRIAL_ROUND_TRIPS: Constant<u32> = Name::TrialRoundTrips.of(23);
 
 /// How long it takes until a further VM shows what it carries.
-pub(crate) fn trial(round_trip: Duration) -> Duration {
-    TRIAL + round_trip * TRIAL_ROUND_TRIPS
+pub(crate) fn trial(tuning: Tuning, round_trip: Duration) -> Duration {
+    tuning.of(TRIAL) + round_trip * tuning.of(TRIAL_ROUND_TRIPS)
 }
 
 /// A trial under way.
@@ -56,11 +63,13 @@ pub(crate) struct Width {
     trial: Option<Trial>,
     not_before: Instant,
     pause: Duration,
+    tuning: Tuning,
 }
 
 impl Width {
-    pub(crate) fn new() -> Self {
-        Self { vms: 1, trial: None, not_before: Instant::default(), pause: PAUSE }
+    pub(crate) fn new(tuning: Tuning) -> Self {
+        let pause = tuning.of(PAUSE);
+        Self { vms: 1, trial: None, not_before: Instant::default(), pause, tuning }
     }
 
     /// VMs among which the link is divided at least, as long as so many want it.
@@ -78,7 +87,7 @@ impl Width {
     /// of those under way will end soon, for as long again at most: should the trial bring nothing,
     /// the VM that is begun for it is under way alone all the sooner.
     pub(crate) fn may_try(&self, now: Instant, one_ends: bool) -> bool {
-        let failed = self.pause > PAUSE;
+        let failed = self.pause > self.tuning.of(PAUSE);
         now >= self.not_before && (one_ends || !failed || now >= self.not_before + self.pause)
     }
 
@@ -90,12 +99,12 @@ impl Width {
     /// More VMs at a time did not carry more.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.not_before = now + self.pause;
-        self.pause = (self.pause * 2).min(PAUSE_MOST);
+        self.pause = (self.pause * 2).min(self.tuning.of(PAUSE_MOST));
     }
 
     /// More VMs at a time carried more.
     pub(crate) fn succeeded(&mut self) {
-        self.pause = PAUSE;
+        self.pause = self.tuning.of(PAUSE);
     }
 
     /// The link became another one: what was learnt of it is void.
@@ -112,7 +121,7 @@ impl Width {
         arrived: u64,
         vms: u16,
     ) -> BytesPerSec {
-        let ends = now + trial(round_trip);
+        let ends = now + trial(self.tuning, round_trip);
         self.trial = Some(Trial { estimate, arrived, vms_before: self.vms, ends });
         self.vms = vms;
         BytesPerSec(scaled(estimate.0, vms.into(), u64::from(vms - 1).max(1)))
@@ -139,8 +148,11 @@ impl Width {
 mod tests {
     use super::*;
 
+    const PAUSE: Duration = super::PAUSE.value;
+    const TRIAL: Duration = super::TRIAL.value;
+
     fn tried(arrived: u64) -> (Width, Option<Verdict>) {
-        let mut width = Width::new();
+        let mut width = Width::new(Tuning::default());
         let estimate = BytesPerSec(36_000_000);
         let raised = width.begin(Instant(0), Duration::ZERO, estimate, 30_000_000, 4);
         assert_eq!(raised, BytesPerSec(48_000_000));

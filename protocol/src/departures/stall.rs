@@ -51,7 +51,9 @@ impl Departure {
             (self.flowed_at, self.limit, self.told_still) = (now, None, false);
             return;
         }
-        let slow = spares_since.is_some_and(|since| now.since(since) >= SLOW_FOR)
+        // What its host had to spare before it flowed says nothing of it.
+        let since = self.flows_since.zip(spares_since).map(|(flows, spares)| flows.max(spares));
+        let slow = since.is_some_and(|since| now.since(since) >= SLOW_FOR)
             && (self.limit.is_some() || self.rate.0.saturating_mul(2) < granted.0);
         self.limit = match () {
             () if self.stands_still(now) => Some(SHOWS_LIFE),
@@ -128,6 +130,19 @@ mod tests {
         }
         departure.watch_flow(at(31), BytesPerSec(10 * MIB), None);
         assert!(!departure.stands_still(at(31)));
+    }
+
+    #[test]
+    fn what_begins_on_a_host_that_had_tokens_to_spare_is_not_slow() {
+        let mut departure = moving();
+        departure.began_at = at(100);
+        departure.flowed_at = at(100);
+        departure.watch_flow(at(101), BytesPerSec(10 * MIB), Some(at(1)));
+        assert_eq!(departure.limit, None);
+        departure.progressed(at(101), progress(MIB));
+        departure.progressed(at(102), progress(2 * MIB));
+        departure.watch_flow(at(102), BytesPerSec(10 * MIB), Some(at(1)));
+        assert_eq!(departure.limit, None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{
     pause::Pause,
     planted::Bug,
     time::{Instant, milliseconds},
+    tuning::Tuning,
     units::BytesPerSec,
     vm::{Copy, RunState},
     wire,
@@ -152,6 +153,7 @@ impl Departure {
     pub(crate) fn happened(
         &mut self,
         now: Instant,
+        tuning: Tuning,
         event: DepartureEvent,
         fx: &mut Effects,
     ) -> Ended {
@@ -189,7 +191,7 @@ impl Departure {
             }
             DepartureEvent::Progress(progress) if open => {
                 self.progressed(now, progress);
-                self.escalate(fx);
+                self.escalate(tuning, fx);
             }
             DepartureEvent::GuestPaused
                 if matches!(self.phase, Phase::Beginning { .. } | Phase::Moving) =>
@@ -288,7 +290,10 @@ impl Departure {
             return self.looked_before(now, copy, outgoing, fx);
         }
         if matches!(self.phase, Phase::Beginning { .. }) && outgoing {
-            return self.happened(now, DepartureEvent::Begun(Ok(())), fx);
+            self.phase = Phase::Moving;
+            self.heard_at = now;
+            self.tell_starts(fx);
+            return Ended::No;
         }
         let Phase::Deciding { since, there, reason, .. } = &self.phase else { return Ended::No };
         let (since, there, reason) = (*since, *there, reason.clone());
@@ -580,8 +585,8 @@ impl Departure {
     }
 
     /// Goes one step further for a guest that does not converge, within its policy.
-    fn escalate(&mut self, fx: &mut Effects) {
-        if self.phase != Phase::Moving || !self.patience.is_over(self.progress.pass) {
+    fn escalate(&mut self, tuning: Tuning, fx: &mut Effects) {
+        if self.phase != Phase::Moving || !self.patience.is_over(tuning, self.progress.pass) {
             return;
         }
         let policy = &self.vm.policy;
@@ -726,7 +731,7 @@ pub(super) mod tests {
         let mut departure = restored_move();
         assert_eq!(departure.stage(), Some(Stage::Switching));
         let over = DepartureEvent::JobEnded(Err("cancelled".into()));
-        departure.happened(Instant(1), over, &mut Effects::default());
+        departure.happened(Instant(1), Tuning::default(), over, &mut Effects::default());
         assert_eq!(departure.stage(), None);
     }
 
@@ -746,14 +751,19 @@ pub(super) mod tests {
     fn the_last_bytes_are_counted_when_the_source_is_gone_and_change_nothing_else() {
         let mut departure = restored_move();
         let progress = Progress { sent: 900, wire: 800, ..Progress::default() };
-        departure.happened(Instant(1), DepartureEvent::Progress(progress), &mut Effects::default());
+        departure.happened(
+            Instant(1),
+            Tuning::default(),
+            DepartureEvent::Progress(progress),
+            &mut Effects::default(),
+        );
         let gone = DepartureEvent::SourceGone;
-        departure.happened(Instant(2), gone, &mut Effects::default());
+        departure.happened(Instant(2), Tuning::default(), gone, &mut Effects::default());
         let before = departure.phase.clone();
         assert!(matches!(before, Phase::Gone { .. }));
         let mut fx = Effects::default();
-        departure.happened(Instant(3), DepartureEvent::Sent(1000), &mut fx);
-        departure.happened(Instant(4), DepartureEvent::Sent(0), &mut fx);
+        departure.happened(Instant(3), Tuning::default(), DepartureEvent::Sent(1000), &mut fx);
+        departure.happened(Instant(4), Tuning::default(), DepartureEvent::Sent(0), &mut fx);
         assert_eq!((departure.bytes_sent(), &departure.phase), (1000, &before));
         assert!(fx.now.is_empty() && fx.after_durable.is_empty() && fx.changes.is_empty());
     }
@@ -778,7 +788,7 @@ pub(super) mod tests {
         let second = Instant(0) + Duration::from_secs(1);
         let committed = |departure: &mut Departure| {
             let mut fx = Effects::default();
-            departure.happened(second, DepartureEvent::SourceGone, &mut fx);
+            departure.happened(second, Tuning::default(), DepartureEvent::SourceGone, &mut fx);
             assert_eq!(departure.paused_ms(second), fx.commits[0].paused_ms);
             fx.commits[0].paused_ms
         };
@@ -788,7 +798,12 @@ pub(super) mod tests {
         assert_eq!(committed(&mut found_paused), None);
         let mut seen = restored_move();
         seen.phase = Phase::Moving;
-        seen.happened(Instant(0), DepartureEvent::GuestPaused, &mut Effects::default());
+        seen.happened(
+            Instant(0),
+            Tuning::default(),
+            DepartureEvent::GuestPaused,
+            &mut Effects::default(),
+        );
         assert_eq!(committed(&mut seen), Some(1000));
     }
 

@@ -20,10 +20,15 @@ use crate::{
     output::{NoticeKind, Output},
     planted::Bug,
     time::Instant,
+    tuning::{Constant, Name},
     vm::{Copy, Outcome, RunState, Vm},
     wire,
 };
 
+/// How long a start takes is a mean in which the newest counts for one of so many. With fewer one hiccup
+/// of a hypervisor lets the next VM begin too early; with more a hypervisor that has become slow leaves the
+/// link idle at each start.
+pub(crate) const SETUPS_IN_MEAN: Constant<u32> = Name::SetupsInMean.of(4);
 /// Time between two records of how long ago evacuations started.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 /// The same for those that are over: their ages are for people only.
@@ -70,9 +75,11 @@ impl Node {
             Input::Departure(id, event) => {
                 if let Some(departure) = self.departures.by_id(id) {
                     let known = departure.setup().is_some();
-                    let ended = departure.happened(now, event, fx);
+                    let ended = departure.happened(now, self.config.tuning(), event, fx);
                     if let Some(setup) = departure.setup().filter(|_| !known) {
-                        self.setup = Some(self.setup.map_or(setup, |mean| (mean * 3 + setup) / 4));
+                        let many = self.config.tuning().of(SETUPS_IN_MEAN);
+                        let mean = |before: Duration| (before * (many - 1) + setup) / many;
+                        self.setup = Some(self.setup.map_or(setup, mean));
                     }
                     self.departure_ended(now, id.vm, ended, fx);
                 }

@@ -84,7 +84,7 @@ impl Node {
             let bytes = self.bytes_left();
             let heads = self.heads(now).into_iter().filter(|vm| vm.link == link);
             let own = heads.map(|vm| self.contender(now, self.me, vm, bytes, None));
-            let order = common_order(capacity, bytes, own.collect());
+            let order = common_order(self.config.tuning(), capacity, bytes, own.collect());
             let known = |vm: &VmId| order.iter().any(|one| one.vm.vm == *vm);
             let next = advice.shares.iter().map(|(vm, ..)| *vm).chain(advice.ahead);
             let needed: Vec<VmId> = next.filter(known).collect();
@@ -120,7 +120,7 @@ impl Node {
             turn.shares.push((share.vm, share.tokens, soon));
         }
         let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
-        for next in to_reserve(order, shares).filter(|one| !has_share(one)) {
+        for next in to_reserve(self.config.tuning(), order, shares).filter(|one| !has_share(one)) {
             turns.entry(next.source).or_default().ahead.push(next.vm.vm);
         }
         if let Some(first) = order.iter().find(|one| one.waits()) {

@@ -5,7 +5,7 @@
 //! tables, grants, starts. What must be done comes out of [`Node::poll_output`] in order; outputs
 //! that rest on something durable wait inside until it is.
 
-mod absorb;
+pub(crate) mod absorb;
 mod addressed;
 mod advice;
 pub(crate) mod barred;
@@ -15,9 +15,9 @@ mod confirms;
 pub(crate) mod elsewhere;
 mod heartbeat;
 mod news;
-mod queue;
-mod samples;
-mod schedule;
+pub(crate) mod queue;
+pub(crate) mod samples;
+pub(crate) mod schedule;
 pub(crate) mod shown;
 mod standing;
 mod stranded;
@@ -215,7 +215,7 @@ impl Node {
             holders: BTreeMap::new(),
             issuers: BTreeMap::new(),
             capacities: BTreeMap::new(),
-            samples: Samples::default(),
+            samples: Samples::new(config.tuning()),
             granted: BTreeMap::new(),
             host: HostSample::default(),
             hypervisor_down: Some(NOT_ANSWERED_YET.into()),
@@ -276,7 +276,9 @@ impl Node {
             if touches || !node.is_large() {
                 node.candidates.insert(link, node.candidates(link));
             }
-            let capacity = Capacity::new(entry.initial, entry.ceiling, entry.reserve_permille);
+            let tuning = node.config.tuning();
+            let capacity =
+                Capacity::new(entry.initial, entry.ceiling, entry.reserve_permille, tuning);
             node.capacities.insert(link, capacity);
             if entry.from == site {
                 node.holders.insert(link, Holder::new(now, link, &node.config));

@@ -13,12 +13,19 @@ use crate::{
     output::NoticeKind,
     planted::Bug,
     time::{Instant, milliseconds},
+    tuning::{Constant, Name},
     units::BytesPerSec,
     vm::{RunState, Vm, converging_rate},
 };
 
-/// Waiting VMs told in detail in each heartbeat, besides those under way.
-const HEAD: usize = 4;
+/// Waiting VMs told in detail in each heartbeat, besides those under way: as many as may have room at a time,
+/// see [`crate::Config::departures_at_once`]. With less the others do not know what comes next; each one
+/// more costs its forty bytes in every heartbeat.
+pub(crate) const HEAD: Constant<usize> = Name::Head.of(4);
+/// Round-trip time of a link over which nobody has been heard: between two towns. It counts until the first
+/// echo. With less a first start is expected too soon, with more too late.
+pub(crate) const FIRST_ROUND_TRIP: Constant<Duration> =
+    Name::FirstRoundTrip.of(Duration::from_millis(50));
 
 /// A host that takes VMs, as this one sees it.
 #[derive(Debug, Clone, Copy)]
@@ -66,10 +73,11 @@ impl Node {
             .sort_unstable_by_key(|vm| (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id));
         // The longest one is always among those that the others are told of: it may be what the end
         // would wait for.
-        if waiting.len() > HEAD {
+        let head = self.config.tuning().of(HEAD);
+        if waiting.len() > head {
             let longest = waiting.iter().enumerate().max_by_key(|(_, vm)| vm.bytes());
             let longest = waiting.remove(longest.map_or(0, |(index, _)| index));
-            waiting.insert(HEAD - 1, longest);
+            waiting.insert(head - 1, longest);
         }
         waiting
     }
@@ -158,7 +166,7 @@ impl Node {
             let Some((to, link)) = self.best(&targets, now, vm) else { continue };
             burden(&mut targets, link, vm.bytes());
             choices.push((vm, to, link));
-            if choices.len() == HEAD {
+            if choices.len() == self.config.tuning().of(HEAD) {
                 break;
             }
         }
@@ -412,11 +420,17 @@ impl Node {
     /// The rate below which a VM must not start: what its dirtying asks for. Never more than the link,
     /// its streams and the interfaces carry: a guest that outruns those must be slowed down or
     /// paused.
-    fn floor(vm: &Vm, capacity: BytesPerSec, most: BytesPerSec, reach: BytesPerSec) -> BytesPerSec {
+    fn floor(
+        &self,
+        vm: &Vm,
+        capacity: BytesPerSec,
+        most: BytesPerSec,
+        reach: BytesPerSec,
+    ) -> BytesPerSec {
         if vm.state != RunState::Running {
             return BytesPerSec(0);
         }
-        let converging = converging_rate(vm.dirty_rate).min(capacity);
+        let converging = converging_rate(self.config.tuning(), vm.dirty_rate).min(capacity);
         let known = [reach, most].into_iter().filter(|rate| rate.0 > 0);
         known.fold(converging, BytesPerSec::min)
     }
@@ -462,7 +476,7 @@ impl Node {
                     priority: departure.vm.policy.priority,
                     bytes: departure.remaining(),
                     dirty_rate: departure.progress.dirty_rate.max(departure.vm.dirty_rate),
-                    floor: Self::floor(&departure.vm, capacity, most, reach),
+                    floor: self.floor(&departure.vm, capacity, most, reach),
                     most,
                     reach,
                     to: Some(departure.to),
@@ -485,7 +499,7 @@ impl Node {
                 priority: vm.policy.priority,
                 bytes: vm.bytes(),
                 dirty_rate: vm.dirty_rate,
-                floor: Self::floor(vm, capacity.usable(), most, reach),
+                floor: self.floor(vm, capacity.usable(), most, reach),
                 most,
                 reach,
                 to: None,
@@ -573,6 +587,6 @@ impl Node {
             })
             .filter_map(|(_, peer)| peer.round_trip)
             .min();
-        measured.or(heard).unwrap_or(Duration::from_millis(50))
+        measured.or(heard).unwrap_or(self.config.tuning().of(FIRST_ROUND_TRIP))
     }
 }

@@ -6,20 +6,37 @@
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
-use crate::{ids::LinkId, input::LinkSample, message::HeldBack, time::Instant, units::BytesPerSec};
+use crate::{
+    ids::LinkId,
+    input::LinkSample,
+    message::HeldBack,
+    time::Instant,
+    tuning::{Constant, Name, Tuning},
+    units::BytesPerSec,
+};
 
-/// How long a sample is believed: four are missing then.
-const BELIEVED_FOR: Duration = Duration::from_secs(1);
+/// How long a sample is believed: four are missing then. With less one that is late is taken for silence;
+/// with more a carrier that stands still is taken for a slow link.
+pub(crate) const BELIEVED_FOR: Constant<Duration> = Name::BelievedFor.of(Duration::from_secs(1));
 
 /// The last sample of each link.
-#[derive(Debug, Clone, Default, Hash)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Samples {
     all: BTreeMap<LinkId, (Instant, LinkSample)>,
     /// Since when this host has had more tokens of a link than it can use.
     spares_since: BTreeMap<LinkId, Instant>,
+    believed_for: Duration,
 }
 
 impl Samples {
+    pub(crate) fn new(tuning: Tuning) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            spares_since: BTreeMap::new(),
+            believed_for: tuning.of(BELIEVED_FOR),
+        }
+    }
+
     pub(crate) fn take_in(&mut self, now: Instant, sample: LinkSample) {
         self.all.insert(sample.link, (now, sample));
         if sample.held_back == HeldBack::Source {
@@ -36,33 +53,35 @@ impl Samples {
 
     /// What is known of a link now.
     pub(crate) fn get(&self, now: Instant, link: LinkId) -> Option<LinkSample> {
-        self.all.get(&link).map(|(at, sample)| believed(now, *at, sample))
+        self.all.get(&link).map(|(at, sample)| self.believed(now, *at, sample))
     }
 
     /// What is known of all links.
     pub(crate) fn all(&self, now: Instant) -> impl Iterator<Item = LinkSample> {
-        self.all.values().map(move |(at, sample)| believed(now, *at, sample))
+        self.all.values().map(move |(at, sample)| self.believed(now, *at, sample))
     }
-}
 
-/// From a carrier that has fallen silent nothing flows, and it is not the link that holds it back.
-fn believed(now: Instant, at: Instant, sample: &LinkSample) -> LinkSample {
-    let flowed = sample.sent.0 > 0 || sample.arrived.0 > 0;
-    if !flowed || now.since(at) <= BELIEVED_FOR {
-        return *sample;
+    /// From a carrier that has fallen silent nothing flows, and it is not the link that holds it back.
+    fn believed(&self, now: Instant, at: Instant, sample: &LinkSample) -> LinkSample {
+        let flowed = sample.sent.0 > 0 || sample.arrived.0 > 0;
+        if !flowed || now.since(at) <= self.believed_for {
+            return *sample;
+        }
+        let nothing = BytesPerSec(0);
+        LinkSample { sent: nothing, arrived: nothing, held_back: HeldBack::Source, ..*sample }
     }
-    let nothing = BytesPerSec(0);
-    LinkSample { sent: nothing, arrived: nothing, held_back: HeldBack::Source, ..*sample }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BELIEVED_FOR: Duration = super::BELIEVED_FOR.value;
+
     #[test]
     fn what_a_silent_carrier_said_is_not_told_for_ever() {
         let link = LinkId(1);
-        let mut samples = Samples::default();
+        let mut samples = Samples::new(Tuning::default());
         samples.take_in(
             Instant(0),
             LinkSample {

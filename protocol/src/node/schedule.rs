@@ -20,48 +20,65 @@ use crate::{
     planted::Bug,
     time::{Instant, milliseconds},
     tokens::{HandOn, issuer::Target, slices},
+    tuning::{Constant, Name, Tuning},
     units::{BytesPerSec, LINK_TOKENS},
     vm::{RunState, Vm},
     width::trial,
 };
 
-/// VMs in the common order, besides those with shares, for which room is set aside early.
-const RESERVED_AHEAD: usize = 2;
+/// VMs in the common order, besides those with shares, for which room is set aside early: the next one, and
+/// one in case that fails. With less the link waits for room; more hold memory that others could have.
+/// Measured (sensitivity): twice as many are 2 % sooner on a link that steps, and no worse elsewhere.
+pub(crate) const RESERVED_AHEAD: Constant<usize> = Name::ReservedAhead.of(2);
 /// How long a reservation is kept at least: with it a VM's prospects change, and a reservation that is
-/// given up for that would be asked for again at once.
-const KEPT_FOR: Duration = Duration::from_secs(2);
+/// given up for that would be asked for again at once. With more the first of the order waits that long for
+/// one that should give way.
+pub(crate) const KEPT_FOR: Constant<Duration> = Name::KeptFor.of(Duration::from_secs(2));
 /// Part of what all streams of a host can carry at most from which on they are the limit, thousandths:
-/// round-trip times are measured a little too long.
-const EXHAUSTED_PERMILLE: u64 = 930;
+/// round-trip times are measured a little too long. Less, and a full link goes unnoticed; more, and streams
+/// that carry all they can are taken for a full link.
+/// Measured (sensitivity): 860 takes 6 % less time where round trips are long, with pauses 8 % longer.
+pub(crate) const EXHAUSTED_PERMILLE: Constant<u64> = Name::Exhausted.of(930).near(1000);
+/// How large a link is imagined to be, thousandths, to see whether the next VM only waits for more of it. With
+/// less the tokens that nobody can use keep the estimate down; with more every VM that waits counts as
+/// one that could begin.
+/// Measured (sensitivity): with half VMs complete 3.5 % later where round trips are long.
+pub(crate) const IMAGINED_PERMILLE: Constant<u64> = Name::Imagined.of(2000);
+/// Part of its floor that a VM must have to begin, thousandths: a share is rounded to tokens and may change
+/// by a slice. Less begins guests that outrun their share; more lets them wait for the last token.
+pub(crate) const ENOUGH_PERMILLE: Constant<u64> = Name::Enough.of(900).near(1000);
 /// Time from the order to start until the first bytes flow, as long as nobody has measured it: sockets,
-/// processes and the journal.
-const FIRST_SETUP: Duration = Duration::from_millis(500);
+/// processes and the journal. Less leaves the link idle before the second VM, more begins that too early.
+pub(crate) const FIRST_SETUP: Constant<Duration> = Name::FirstSetup.of(Duration::from_millis(500));
 /// The same in round trips: three for the streams.
-const FIRST_SETUP_ROUND_TRIPS: u32 = 3;
+pub(crate) const FIRST_SETUP_ROUND_TRIPS: Constant<u32> = Name::FirstSetupRoundTrips.of(3);
 /// Weight of a move that is held among the moves of its host: what it cannot do without.
 const HELD: u16 = 1;
-/// The least weight of one that goes on.
-const LIGHTEST: u16 = 10;
-/// Tokens below which nothing is handed on: not worth the message.
-const WORTH_HANDING_ON: u16 = 50;
+/// The least weight of one that goes on: with less it might not get enough to stay alive beside one that
+/// switches over, which weighs a hundred times as much; with more it takes from that.
+pub(crate) const LIGHTEST: Constant<u16> = Name::Lightest.of(10);
+/// Tokens below which nothing is handed on: not worth the message, since the issuers give them to the next
+/// one a round trip later. More leaves that many idle for that long.
+pub(crate) const WORTH_HANDING_ON: Constant<u16> = Name::WorthHandingOn.of(50);
 /// Time between two orders to forget what is left of VMs that run elsewhere.
 const CLEAR_EVERY: Duration = Duration::from_secs(5);
 
 /// Those for whom room is set aside: all that have a share, and those that come after them.
 pub(super) fn to_reserve<'a>(
+    tuning: Tuning,
     order: &'a [Contender],
     shares: &'a [Share],
 ) -> impl Iterator<Item = &'a Contender> {
     let has_share = |one: &&Contender| shares.iter().any(|share| share.vm == one.vm.vm);
-    let ahead = order.iter().filter(move |one| !has_share(one)).take(RESERVED_AHEAD);
+    let ahead = order.iter().filter(move |one| !has_share(one)).take(tuning.of(RESERVED_AHEAD));
     order.iter().filter(has_share).chain(ahead)
 }
 
 /// A host that has not moved anything yet takes as long for a start as the slowest that has.
-fn fill_in_setups(round_trip: Duration, order: &mut [Contender]) {
+fn fill_in_setups(tuning: Tuning, round_trip: Duration, order: &mut [Contender]) {
     let known = order.iter().map(|one| one.vm.setup_ms).max().filter(|slowest| *slowest > 0);
-    let guess = || milliseconds(FIRST_SETUP + round_trip * FIRST_SETUP_ROUND_TRIPS) as u32;
-    let known = known.unwrap_or_else(guess);
+    let guess = || tuning.of(FIRST_SETUP) + round_trip * tuning.of(FIRST_SETUP_ROUND_TRIPS);
+    let known = known.unwrap_or_else(|| milliseconds(guess()) as u32);
     for one in order.iter_mut().filter(|one| one.vm.setup_ms == 0) {
         one.vm.setup_ms = known;
     }
@@ -92,8 +109,9 @@ impl Node {
             let heads = heads.map(|vm| vm.later(since));
             all.extend(heads.map(|vm| self.contender(now, source, vm, bytes, runtime)));
         }
-        fill_in_setups(self.link_round_trip(now, link), &mut all);
-        common_order(capacity, remaining, all)
+        let tuning = self.config.tuning();
+        fill_in_setups(tuning, self.link_round_trip(now, link), &mut all);
+        common_order(tuning, capacity, remaining, all)
     }
 
     pub(super) fn contender(
@@ -137,12 +155,14 @@ impl Node {
         let capacity = estimate.map_or(BytesPerSec(1), |one| one.usable());
         let width = estimate.map_or(1, |one| one.width());
         let round_trip = self.link_round_trip(now, link);
+        let tuning = self.config.tuning();
         if self.config.planted(Bug::HeadPassedOver) {
             let waits = |one: &Contender| matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
             let mut waiting: Vec<usize> = Vec::new();
             waiting.extend((0..order.len()).filter(|index| waits(&order[*index])));
             if let [head, _, ..] = waiting[..] {
                 return allocate(
+                    tuning,
                     capacity,
                     width,
                     round_trip,
@@ -150,7 +170,7 @@ impl Node {
                 );
             }
         }
-        allocate(capacity, width, round_trip, order)
+        allocate(tuning, capacity, width, round_trip, order)
     }
 
     /// Own moves: ends what is over, asks for room, starts what has its share.
@@ -163,7 +183,8 @@ impl Node {
             let share_of: BTreeMap<VmId, (u16, u16)> =
                 shares.iter().map(|share| (share.vm, (share.tokens, share.soon))).collect();
             let me = self.me;
-            let needed = to_reserve(&order, &shares).filter(|one| one.source == me);
+            let needed =
+                to_reserve(self.config.tuning(), &order, &shares).filter(|one| one.source == me);
             let needed: Vec<VmId> = needed.map(|one| one.vm.vm).collect();
             let first = order.iter().find(|one| one.waits()).map(|one| one.vm.vm);
             self.reserve_all(now, link, &order, &needed, first, fx);
@@ -214,8 +235,9 @@ impl Node {
         if self.departures_open() < self.config.departures_at_once {
             return;
         }
+        let kept_for = self.config.tuning().of(KEPT_FOR);
         let given_up =
-            |departure: &Departure| !departure.begun() && now.since(departure.began_at) >= KEPT_FOR;
+            |departure: &Departure| !departure.begun() && now.since(departure.began_at) >= kept_for;
         let mut others = order.iter().rev().map(|contender| contender.vm.vm);
         let last =
             others.find(|vm| !kept.contains(vm) && self.departures.get(*vm).is_some_and(given_up));
@@ -332,18 +354,19 @@ impl Node {
             return;
         }
         let (link, evacuation) = (departure.link, departure.evacuation);
+        let tuning = self.config.tuning();
         let usable = self.usable_tokens(now, link);
         let expected = usable.saturating_add(soon.saturating_sub(tokens));
         let rate = self.capacities.get(&link).map_or(BytesPerSec(0), |one| one.usable());
         let enough = departure.offline()
             || (tokens > 0
                 && usable > 0
-                && rate.share(expected) >= contender.vm.floor.permille(900));
+                && rate.share(expected) >= contender.vm.floor.permille(tuning.of(ENOUGH_PERMILLE)));
         let Some(known) = self.evacuations.get(evacuation).filter(|_| enough) else { return };
         let start_ms = crate::time::milliseconds(known.age(now));
         let round_trip = self.link_round_trip(now, link);
         if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
-            let pause = Pause::of(&departure.vm, rate.share(expected), round_trip);
+            let pause = Pause::of(tuning, &departure.vm, rate.share(expected), round_trip);
             departure.begin(now, start_ms, pause, fx);
         }
     }
@@ -351,10 +374,11 @@ impl Node {
     /// How the carrier divides this host's share among its moves: what switches over first, then
     /// by the order.
     pub(super) fn weigh(&mut self, contender: &Contender, tokens: u16, fx: &mut Effects) {
+        let lightest = self.config.tuning().of(LIGHTEST);
         let Some(departure) = self.departures.get_mut(contender.vm.vm) else { return };
         let weight = match departure.stage() {
             Some(Stage::Switching) => 1000,
-            Some(Stage::Moving) => tokens.clamp(LIGHTEST, 900),
+            Some(Stage::Moving) => tokens.clamp(lightest, 900),
             _ => return,
         };
         if departure.weight != weight {
@@ -394,7 +418,8 @@ impl Node {
                 continue;
             }
             if departure.hold(now, alive) {
-                departure.weight = if departure.held { HELD } else { LIGHTEST };
+                let lightest = self.config.tuning().of(LIGHTEST);
+                departure.weight = if departure.held { HELD } else { lightest };
                 fx.out(Output::SetWeight { id, weight: departure.weight });
                 fx.urgent();
             }
@@ -518,10 +543,12 @@ impl Node {
                 let waits = matches!(one.vm.stage, Stage::Queued | Stage::Reserved);
                 waits || one.vm.to.is_none_or(|to| to == self.me || self.membership.is_up(now, to))
             });
-            let under_way = |divided, width| under_way(divided, width, round_trip, &order);
+            let tuning = self.config.tuning();
+            let under_way = |divided, width| under_way(tuning, divided, width, round_trip, &order);
             let divided = self.divided_tokens(now, link, &order, under_way);
             let usable = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-            let one_ends = order.iter().any(|one| one.ends_after_trial(usable, trial(round_trip)));
+            let trial = trial(tuning, round_trip);
+            let one_ends = order.iter().any(|one| one.ends_after_trial(tuning, usable, trial));
             let outlook = Outlook { divided, one_ends, under_way };
             let Some(capacity) = self.capacities.get_mut(&link) else { continue };
             let arrived = BytesPerSec(arrived);
@@ -542,7 +569,7 @@ impl Node {
     }
 
     /// Tokens of a link for which there is a use: all, unless those under way can use no more and the next
-    /// one needs more than they leave, although it would have it if the link carried twice as much.
+    /// one needs more than they leave, although it would have it if the link carried more.
     fn divided_tokens(
         &self,
         now: Instant,
@@ -552,7 +579,8 @@ impl Node {
     ) -> u16 {
         let Some(capacity) = self.capacities.get(&link) else { return LINK_TOKENS };
         let (usable, width) = (capacity.usable(), capacity.width());
-        if under_way(usable.permille(2000), width) <= under_way(usable, width) {
+        let imagined = usable.permille(self.config.tuning().of(IMAGINED_PERMILLE));
+        if under_way(imagined, width) <= under_way(usable, width) {
             return LINK_TOKENS;
         }
         let shares = self.shares(now, link, order);
@@ -568,9 +596,11 @@ impl Node {
         let link = sample.link;
         let round_trip = self.link_round_trip(now, link);
         let moving = || self.departures.all().filter(|one| one.link == link && one.is_moving());
-        let gains_speed = moving().any(|departure| departure.gains_speed(now, round_trip));
+        let tuning = self.config.tuning();
+        let gains_speed = moving().any(|one| one.gains_speed(now, tuning, round_trip));
         let most = self.reach(now, link).0.saturating_mul(moving().count() as u64);
-        let exhausted = most > 0 && sample.sent >= BytesPerSec(most).permille(EXHAUSTED_PERMILLE);
+        let exhausted =
+            most > 0 && sample.sent >= BytesPerSec(most).permille(tuning.of(EXHAUSTED_PERMILLE));
         if gains_speed || exhausted { HeldBack::Source } else { HeldBack::Link }
     }
 
@@ -609,7 +639,7 @@ impl Node {
     pub(super) fn hand_on(&mut self, now: Instant, fx: &mut Effects) {
         let links: Vec<LinkId> = self.holders.keys().copied().collect();
         for link in links {
-            if self.usable_tokens(now, link) < WORTH_HANDING_ON {
+            if self.usable_tokens(now, link) < self.config.tuning().of(WORTH_HANDING_ON) {
                 continue;
             }
             let order = self.order(now, link);

@@ -259,6 +259,20 @@ impl World {
         Ok(world)
     }
 
+    /// The same with a constant of every node halved or doubled.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "tuning")]
+    pub fn tuned(
+        scenario: &Scenario,
+        tuning: lifeboat_protocol::tuning::Tuning,
+    ) -> Result<Self, String> {
+        let mut world = Self::new(scenario)?;
+        world.config.tuning = tuning;
+        Ok(world)
+    }
+
     fn place_vms(&mut self) {
         for (number, spec) in (1_u64..).zip(self.scenario.vms.clone()) {
             let mut id = [0; 16];

@@ -45,7 +45,12 @@ pub(crate) fn experiment(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut missed = false;
-    for one in ALL.iter().filter(|one| arguments.name == "all" || arguments.name == one.name) {
+    let all = arguments.name == "all";
+    for one in ALL.iter().filter(|one| all || arguments.name == one.name) {
+        if let Some(feature) = one.lacks().filter(|_| all) {
+            eprintln!("{} is left out: it needs a build with --features {feature}", one.name);
+            continue;
+        }
         let options = Options {
             seeds: arguments.seeds.unwrap_or(one.seeds).max(1),
             threads: arguments.threads,
@@ -74,12 +79,12 @@ fn save(folder: &Path, experiment: &Experiment, outcome: &Outcome) -> anyhow::Re
         (format!("{}.md", experiment.name), outcome.markdown()),
         (format!("{}.csv", experiment.name), outcome.runs.csv()),
     ];
-    for (figure, number) in outcome.figures.iter().zip(1..) {
+    for (svg, number) in outcome.svgs().map_err(anyhow::Error::msg)?.into_iter().zip(1..) {
         let name = match number {
             1 => format!("{}.svg", experiment.name),
             _ => format!("{}-{number}.svg", experiment.name),
         };
-        files.push((name, figure.svg().map_err(anyhow::Error::msg)?));
+        files.push((name, svg));
     }
     for (name, text) in files {
         let path = folder.join(name);

@@ -19,6 +19,8 @@ use crate::r#virtual::{
 /// VMs of 1 GiB.
 const VMS: usize = 16;
 const STREAMS: u32 = 16;
+/// Number of the shape that steps to a tenth and back.
+const STEP: usize = 1;
 
 /// How a link changes: a name, and what happens when, in seconds after the start.
 struct Shape {
@@ -46,6 +48,12 @@ fn shapes() -> Vec<Shape> {
         },
         Shape { name: "oscillates between all and half", changes: levels(&swing) },
     ]
+}
+
+/// The world whose link steps to a tenth and back.
+#[cfg(feature = "tuning")]
+pub(super) fn step() -> crate::r#virtual::scenario::Scenario {
+    plain(VMS, shapes()[STEP].changes.clone())
 }
 
 /// 40 % of the link for others, three times.
@@ -77,7 +85,7 @@ fn policies() -> [Policy; 4] {
 }
 
 pub(super) fn changes(options: &Options) -> Result<Outcome, String> {
-    run(options, &shapes(), "1 Gbit/s that changes", 1)
+    run(options, &shapes(), "1 Gbit/s that changes", STEP)
 }
 
 pub(super) fn production(options: &Options) -> Result<Outcome, String> {

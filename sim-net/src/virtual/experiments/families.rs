@@ -175,6 +175,7 @@ fn run(family: Family, options: &Options) -> Result<Outcome, String> {
         goals: goals(&worlds),
         runs: data(&worlds),
         figures: vec![figure(family, &worlds)],
+        ..Outcome::default()
     })
 }
 

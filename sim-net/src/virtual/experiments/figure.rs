@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 /// Colours that people with any eyesight tell apart (Okabe and Ito).
-const COLOURS: [RGBColor; 8] = [
+pub(crate) const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),

@@ -18,6 +18,7 @@ mod over;
 mod plain;
 mod predictions;
 mod published;
+mod sensitivity;
 mod settling;
 mod shapes;
 mod table;
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub runs: Table,
     /// What it looks like.
     pub figures: Vec<Figure>,
+    /// Drawings of another kind, as SVG documents.
+    pub drawings: Vec<String>,
 }
 
 impl Outcome {
@@ -61,6 +64,15 @@ impl Outcome {
             tables.push(goal::table(&self.goals).markdown());
         }
         tables.join("\n")
+    }
+
+    /// All figures and drawings, as SVG documents.
+    ///
+    /// # Errors
+    /// What the drawing library objects to.
+    pub fn svgs(&self) -> Result<Vec<String>, String> {
+        let figures: Result<Vec<String>, String> = self.figures.iter().map(Figure::svg).collect();
+        Ok([figures?, self.drawings.clone()].concat())
     }
 }
 
@@ -85,6 +97,12 @@ impl Experiment {
     /// A sentence, if a world cannot be built.
     pub fn run(&self, options: &Options) -> Result<Outcome, String> {
         (self.run)(options)
+    }
+
+    /// The cargo feature that it needs and that this build lacks.
+    pub fn lacks(&self) -> Option<&'static str> {
+        let built = cfg!(feature = "tuning") || self.name != sensitivity::NAME;
+        (!built).then_some("tuning")
     }
 
     /// The experiment of this name.
@@ -192,5 +210,12 @@ pub const ALL: &[Experiment] = &[
         seeds: 6,
         world: None,
         run: shapes::scale,
+    },
+    Experiment {
+        name: sensitivity::NAME,
+        about: "each constant of the control loop at half and double (in builds with the feature tuning)",
+        seeds: 8,
+        world: None,
+        run: sensitivity::run,
     },
 ];

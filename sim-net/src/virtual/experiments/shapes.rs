@@ -138,7 +138,7 @@ fn outcome(title: &str, first: &'static str, cells: &[Cell]) -> Outcome {
             kinds.iter().zip(1..).filter_map(|(kind, at)| Some((f64::from(at), score(of(kind)?))));
         figure.line(policy, points.collect());
     }
-    Outcome { tables: vec![table], goals: Vec::new(), runs, figures: vec![figure] }
+    Outcome { tables: vec![table], runs, figures: vec![figure], ..Outcome::default() }
 }
 
 /// The same drawn worlds with guests that run, that are paused, and that are paused and bring disks.
