@@ -549,7 +549,11 @@ impl World {
         let (abort, initiator) = (spec.abort, spec.initiator.clone());
         let Some((id, _)) = self.evacuations[number] else { return };
         let Some(host) = self.console(&initiator) else { return };
-        self.checks.cancelled(id, self.now);
+        // A daemon that has not heard of it yet refuses to cancel it.
+        let knows = |node: &Node| node.evacuation_records().any(|record| record.id == id);
+        if self.hosts[host].daemon.as_ref().is_some_and(knows) {
+            self.checks.cancelled(id, self.now);
+        }
         self.tell(host, Input::Command(Command::Cancel { id, abort }));
     }
 
