@@ -588,6 +588,26 @@ mod tests {
         assert!(capacity.value().0 > 100_000_000, "{capacity:?}");
     }
 
+    /// The host that has nearly all tokens moves a guest that hangs.
+    #[test]
+    fn tokens_that_a_host_cannot_use_are_not_missed() {
+        let mut capacity = Capacity::new(BytesPerSec(12_500_000), None, 50, Tuning::default());
+        let from = settle(&mut capacity, 0, 10, 50_000_000);
+        let before = capacity.value();
+        for round in from..from + 20 {
+            let sent = capacity.usable().share(49);
+            let hangs =
+                SenderReport { sent: BytesPerSec(0), held_back: HeldBack::Source, tokens: 951 };
+            let flows = SenderReport { sent, held_back: HeldBack::Tokens, tokens: 49 };
+            // Small figures are told less exactly.
+            let arrived = sent.permille(930);
+            let outlook = Outlook { divided: LINK_TOKENS, one_ends: false, under_way: |_, _| 1 };
+            let now = Instant(round * 700_000_000);
+            capacity.learn(now, Duration::from_millis(40), arrived, &[hangs, flows], &outlook);
+        }
+        assert_eq!(capacity.value(), before);
+    }
+
     #[test]
     fn wide_probes_that_fail_become_seldom() {
         // The link and the one sender's interface carry nearly the same.

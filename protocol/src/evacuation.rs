@@ -295,3 +295,34 @@ impl Evacuations {
         reasons
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: u64, state: State) -> Record {
+        Record {
+            id: EvacuationId(id),
+            initiator: NodeId(1),
+            from_sites: alloc::vec![SiteId(1)],
+            from_hosts: Vec::new(),
+            to: alloc::vec![SiteId(2)],
+            age_ms: 0,
+            deadline_ms: None,
+            state,
+        }
+    }
+
+    #[test]
+    fn who_slept_through_an_end_that_others_have_forgotten_does_not_revive_it() {
+        let mut known = Evacuations::default();
+        let newest = REMEMBERED as u64 + 1;
+        for id in 1..=newest {
+            assert!(known.merge(Instant(id), &record(id, State::Cancelled)));
+        }
+        assert!(known.get(EvacuationId(1)).is_none(), "it is one too many");
+        assert!(!known.merge(Instant(newest), &record(1, State::Active)));
+        assert!(known.active().is_empty());
+        assert!(known.merge(Instant(newest), &record(newest + 1, State::Active)));
+    }
+}

@@ -318,6 +318,8 @@ impl Departure {
                 _ => fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() }),
             },
             Copy::Absent | Copy::ShutOff => {
+                // Its process is gone, and nothing more flows from here.
+                self.may_flow = false;
                 let ours = self.decided == Decided::Destroying;
                 let handed_over = self.paused_at.is_some() && !self.ran_on;
                 match there {
@@ -334,7 +336,8 @@ impl Departure {
                         ));
                     }
                     _ => {
-                        self.orphaned = there == Some(Copy::Paused);
+                        // One that ran on here since has left an old copy there.
+                        self.orphaned = there == Some(Copy::Paused) && !self.ran_on;
                         fx.send(self.to, Direct::Ask { id: self.id, offline: self.offline() });
                     }
                 }
@@ -780,6 +783,19 @@ pub(super) mod tests {
                 departure.looked(Instant(1), seen, false, &mut Effects::default());
                 assert_eq!(departure.vm.state, expect);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_does_not_stand_still_and_its_copy_is_named_unless_it_ran_on() {
+        for (ran_on, expect) in [(false, true), (true, false)] {
+            let mut departure = restored_move();
+            departure.ran_on = ran_on;
+            let (later, mut fx) = (Instant(0) + Duration::from_secs(20), Effects::default());
+            departure.destination_has(Instant(1), Copy::Paused, false, &mut fx);
+            departure.looked(Instant(2), Copy::ShutOff, false, &mut fx);
+            departure.watch_flow(later, BytesPerSec(1 << 30), None);
+            assert_eq!((departure.stands_still_long(later), departure.orphaned), (false, expect));
         }
     }
 

@@ -82,10 +82,16 @@ impl Node {
             }];
         }
         match &departure.phase {
-            _ if departure.stands_still_long(now) => alloc::vec![format!(
-                "it runs on here, but nothing of it flows to {to} although it may: its hypervisor process \
-                 hangs here or there, or the way to {to} is cut. The others go on"
-            )],
+            phase if departure.stands_still_long(now) => {
+                let how = match phase {
+                    Phase::Moving => "it runs on here, but",
+                    _ => "its hypervisor does not say how its move stands, and",
+                };
+                alloc::vec![format!(
+                    "{how} nothing of it flows to {to} although it may: its hypervisor process hangs here \
+                     or there, or the way to {to} is cut. The others go on"
+                )]
+            }
             Phase::Beginning { .. } | Phase::Moving if departure.held && silent => {
                 alloc::vec![format!(
                     "it runs on here and waits: {to}, where it goes, is not heard, and a guest is not \
