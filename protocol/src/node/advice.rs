@@ -81,7 +81,7 @@ impl Node {
         for link in links {
             let Some(advice) = self.advice(now, link).cloned() else { continue };
             let capacity = self.capacities.get(&link).map_or(BytesPerSec(1), |one| one.usable());
-            let bytes = self.bytes_left();
+            let bytes = self.bytes_left(now);
             let heads = self.heads(now).into_iter().filter(|vm| vm.link == link);
             let own = heads.map(|vm| self.contender(now, self.me, vm, bytes, None));
             let order = common_order(self.config.tuning(), capacity, bytes, own.collect());

@@ -511,26 +511,39 @@ impl Node {
         heads
     }
 
+    /// VMs of this host that are on their way neither in nor out, and not left over of one that is elsewhere.
+    fn resting(&self) -> impl Iterator<Item = &Vm> {
+        self.vms.values().filter(|vm| {
+            self.departures.get(vm.id).is_none()
+                && self.arrivals.get(vm.id).is_none()
+                && !self.is_left_over(vm)
+        })
+    }
+
+    /// Bytes that this host has still to send of what can go: what it tells the others, since all must
+    /// order by the same figures.
+    pub(super) fn bytes_left(&self, now: Instant) -> u64 {
+        let under_way = self.departures.all().map(Departure::remaining);
+        let targets = self.own_targets(now);
+        let goes = |vm: &&Vm| targets.as_ref().is_some_and(|all| self.can_go(now, all, vm));
+        let waiting = self.resting().filter(goes).map(Vm::bytes);
+        under_way.chain(waiting).fold(0, u64::saturating_add)
+    }
+
     /// What this host still has to move.
     pub(crate) fn queue_report(&self, now: Instant) -> QueueReport {
-        let mut report = QueueReport { head: self.heads(now), ..QueueReport::default() };
-        for departure in self.departures.all() {
-            report.vms += 1;
-            report.bytes = report.bytes.saturating_add(departure.remaining());
-        }
-        report.unknown = self.uncertain_here(now).try_into().unwrap_or(u32::MAX);
+        let mut report = QueueReport {
+            head: self.heads(now),
+            vms: self.departures.all().count().try_into().unwrap_or(u32::MAX),
+            bytes: self.bytes_left(now),
+            unknown: self.uncertain_here(now).try_into().unwrap_or(u32::MAX),
+            stuck: 0,
+        };
         if let Some(targets) = self.own_targets(now) {
-            let resting = self.vms.values().filter(|vm| {
-                self.departures.get(vm.id).is_none()
-                    && self.arrivals.get(vm.id).is_none()
-                    && !self.is_left_over(vm)
-            });
-            for vm in resting {
-                if self.can_go(now, &targets, vm) {
-                    report.bytes = report.bytes.saturating_add(vm.bytes());
-                    report.vms += 1;
-                } else {
-                    report.stuck += 1;
+            for vm in self.resting() {
+                match self.can_go(now, &targets, vm) {
+                    true => report.vms += 1,
+                    false => report.stuck += 1,
                 }
             }
         }

@@ -22,7 +22,7 @@ use crate::{
     tokens::{HandOn, issuer::Target, slices},
     tuning::{Constant, Name, Tuning},
     units::{BytesPerSec, LINK_TOKENS},
-    vm::{RunState, Vm},
+    vm::RunState,
     width::trial,
 };
 
@@ -92,7 +92,7 @@ impl Node {
         let alive = |peer| self.membership.liveness_of(now, peer) == Liveness::Alive;
         let heads = |peer: &Peer| !peer.heartbeat.queue.head.is_empty();
         let heard = self.membership.peers().filter(|(_, peer)| heads(peer) && alive(peer));
-        let own = self.bytes_left();
+        let own = self.bytes_left(now);
         let mut remaining = own;
         let mut all: Vec<Contender> = Vec::new();
         let runtime = self.host.runtime_left_ms.map(Duration::from_millis);
@@ -134,17 +134,6 @@ impl Node {
         let source_nic = nic(source);
         let destination_nic = vm.to.map_or(BytesPerSec(0), nic);
         Contender { source, vm, source_bytes, source_nic, destination_nic, time_left }
-    }
-
-    /// Bytes that this host has still to send, as far as it knows.
-    pub(super) fn bytes_left(&self) -> u64 {
-        let under_way = self.departures.all().map(Departure::remaining);
-        let covered = self.is_emptied();
-        let waiting = self.vms.values().filter(|vm| {
-            let free = vm.obstacles.is_empty() && self.may_leave(vm);
-            covered && free && self.departures.get(vm.id).is_none()
-        });
-        under_way.chain(waiting.map(Vm::bytes)).fold(0, u64::saturating_add)
     }
 
     pub(crate) fn shares(&self, now: Instant, link: LinkId, order: &[Contender]) -> Vec<Share> {
