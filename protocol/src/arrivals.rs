@@ -439,6 +439,11 @@ impl Arrival {
         known.then(|| before_ms.saturating_add(milliseconds(now.since(at))))
     }
 
+    /// Whether nobody has renewed the reservation for too long.
+    fn expired(&self, now: Instant, config: &Config) -> bool {
+        !config.planted(Bug::ReservationForEver) && now.since(self.renewed_at) > config.reservation
+    }
+
     fn settle(&mut self, now: Instant, fx: &mut Effects) {
         let id = self.id;
         self.downtime_ms = self.stood_still_ms(now);
@@ -514,10 +519,12 @@ impl Arrival {
             (Phase::Complete { .. }, Copy::ShutOff) if self.offline() && self.committed => {
                 self.settle(now, fx);
             }
+            // Nobody was told that it is ready, so that nothing can have come: what is here was made ready.
+            (Phase::Preparing, Copy::ShutOff) if !self.committed && self.expired(now, config) => {
+                self.source_kept(now, fx);
+            }
             (Phase::Expected | Phase::Preparing, Copy::Absent)
-                if !self.committed
-                    && !config.planted(Bug::ReservationForEver)
-                    && (self.superseded || now.since(self.renewed_at) > config.reservation) =>
+                if !self.committed && (self.superseded || self.expired(now, config)) =>
             {
                 fx.drop_preparation(id);
                 fx.out(Output::CloseMove { id });

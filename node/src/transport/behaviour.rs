@@ -17,6 +17,8 @@ use super::{Limits, TransportError};
 
 /// What every node listens to. The number changes when nodes can no longer understand each other.
 const TOPIC: &str = "lifeboat/1";
+/// What every node listens to for those that others cannot reach directly.
+const RELAY_TOPIC: &str = "lifeboat/1/relayed";
 /// Up to this many nodes, whoever broadcasts tells every node itself.
 const SMALL_CLUSTER: usize = 16;
 /// What a broadcast may weigh on top of its bytes: author, number, signature, topic; and room to
@@ -38,6 +40,10 @@ pub(super) struct Behaviour {
 
 pub(super) fn topic() -> IdentTopic {
     IdentTopic::new(TOPIC)
+}
+
+pub(super) fn relay_topic() -> IdentTopic {
+    IdentTopic::new(RELAY_TOPIC)
 }
 
 /// TCP, Noise and Yamux, and on top of them what nodes say to each other.
@@ -120,6 +126,8 @@ fn gossip(
         .map_err(|reason| reason.to_string())?;
     let mut gossip =
         gossipsub::Behaviour::new(MessageAuthenticity::Signed(keypair.clone()), config)?;
-    gossip.subscribe(&topic()).map_err(|reason| reason.to_string())?;
+    for topic in [topic(), relay_topic()] {
+        gossip.subscribe(&topic).map_err(|reason| reason.to_string())?;
+    }
     Ok(gossip)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use libp2p::allow_block_list::NotAllowed;
-use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
+use libp2p::gossipsub::{self, IdentTopic, MessageAcceptance, PublishError};
 use libp2p::request_response;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
-use super::behaviour::{Behaviour, BehaviourEvent, topic};
+use super::behaviour::{Behaviour, BehaviourEvent, relay_topic, topic};
 use super::peers::{Changes, PeerTable};
 use super::queue::{BoundedQueue, Keep};
+use super::relayed::Relayed;
 use super::{
     Limits, Outgoing, Shared, TransportError, TransportEvent, listen_error, multiaddr, socket_addr,
 };
@@ -216,7 +217,11 @@ impl Driver {
     }
 
     fn publish(&mut self, bytes: Vec<u8>) {
-        match self.swarm.behaviour_mut().gossip.publish(topic(), bytes) {
+        self.gossip(topic(), bytes);
+    }
+
+    fn gossip(&mut self, topic: IdentTopic, bytes: Vec<u8>) {
+        match self.swarm.behaviour_mut().gossip.publish(topic, bytes) {
             // Alone for now: whoever joins hears the next one.
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic) => {}
             Err(error) => {
@@ -228,6 +233,10 @@ impl Driver {
 
     fn send_direct(&mut self, to: &str, bytes: Vec<u8>) {
         let peer = self.peers.reachable(to);
+        if peer.is_none() && self.peers.heard_through_others(to, Instant::now()) {
+            debug!(node = to, "not reachable directly; a direct message goes through others");
+            return self.gossip(relay_topic(), Relayed { to, bytes: &bytes }.encoded());
+        }
         let Some(peer) = peer.filter(|peer| self.waiting_on(peer) < self.max_in_flight) else {
             debug!(node = to, "a direct message was not sent: not reachable, or too slow");
             self.count(|counts| &counts.direct_lost, 1);
@@ -327,13 +336,32 @@ impl Driver {
             self.reject(carried_by, format!("a broadcast by {writer}, who is not listed"));
             return MessageAcceptance::Reject;
         };
-        if message.data.len() > self.max_bytes {
-            let size = message.data.len();
+        let relayed = message.topic == relay_topic().hash();
+        let to_others;
+        let bytes = if relayed {
+            let Some(relayed) = Relayed::decoded(&message.data) else {
+                self.reject(carried_by, format!("a relayed message of {author} for nobody"));
+                return MessageAcceptance::Reject;
+            };
+            to_others = relayed.to != self.peers.me();
+            relayed.bytes
+        } else {
+            to_others = false;
+            &message.data
+        };
+        if bytes.len() > self.max_bytes {
+            let size = bytes.len();
             self.reject(carried_by, format!("a broadcast of {size} bytes by {author}"));
             return MessageAcceptance::Reject;
         }
-        let event = TransportEvent::Received { from: author, bytes: message.data, broadcast: true };
-        self.tell(Keep::WhileFresh, event);
+        if let Some(author) = message.source {
+            self.peers.spoke(&author, Instant::now());
+        }
+        if !to_others {
+            let (bytes, broadcast) = (bytes.to_vec(), !relayed);
+            let keep = if broadcast { Keep::WhileFresh } else { Keep::Longer };
+            self.tell(keep, TransportEvent::Received { from: author, bytes, broadcast });
+        }
         MessageAcceptance::Accept
     }
 

@@ -1,7 +1,8 @@
 //! What nodes say to each other: the only way between the daemon and the network.
 //!
 //! Broadcasts concern all (gossipsub, signed by their author); direct messages concern two
-//! (request-response). Both are best effort: they can be lost, and the protocol above lives with
+//! (request-response). A direct message to a node that cannot be reached, but whose broadcasts come through
+//! others, takes the way of broadcasts, too. Both are best effort: they can be lost, and the protocol above lives with
 //! that. The sender of whatever is handed on is authenticated; a node is known by its key alone,
 //! never by its address, because bytes may come through a relay.
 //!
@@ -17,6 +18,7 @@ mod codec;
 mod driver;
 mod peers;
 mod queue;
+mod relayed;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -198,7 +200,8 @@ impl Transport {
         self.submit(Keep::WhileFresh, bytes.len(), Outgoing::Broadcast(bytes));
     }
 
-    /// Tells one node, by name. Returns at once; lost if the node cannot be reached now.
+    /// Tells one node, by name. Returns at once; lost if the node cannot be reached now, neither directly
+    /// nor, while its broadcasts come, through others.
     pub fn send(&self, to: &str, bytes: Vec<u8>) {
         self.submit(Keep::Longer, bytes.len(), Outgoing::Direct { to: to.to_owned(), bytes });
     }

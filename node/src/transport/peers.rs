@@ -32,6 +32,7 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 pub(super) struct PeerTable {
+    me: String,
     pace: Pace,
     peers: HashMap<PeerId, PeerState>,
     ids: BTreeMap<String, PeerId>,
@@ -45,6 +46,8 @@ struct PeerState {
     connections: BTreeMap<ConnectionId, Connection>,
     /// It listens to broadcasts on a connection that still counts.
     up: bool,
+    /// When the last broadcast that it wrote came, whoever carried it.
+    spoke: Option<Instant>,
     dialling: bool,
     next_dial: Instant,
     pause: Duration,
@@ -71,7 +74,8 @@ impl PeerTable {
         pace: Pace,
         now: Instant,
     ) -> Self {
-        let mut table = Self { pace, peers: HashMap::new(), ids: BTreeMap::new() };
+        let mut table =
+            Self { me: me.to_owned(), pace, peers: HashMap::new(), ids: BTreeMap::new() };
         for (name, id, addresses) in peers {
             let we_begin = me < name.as_str();
             table.ids.insert(name.clone(), id);
@@ -82,12 +86,32 @@ impl PeerTable {
                 connections: BTreeMap::new(),
                 up: false,
                 dialling: false,
+                spoke: None,
                 next_dial: if we_begin { now } else { now + pace.courtesy },
                 pause: pace.redial_min,
             };
             table.peers.insert(id, state);
         }
         table
+    }
+
+    /// This node's name.
+    pub(super) fn me(&self) -> &str {
+        &self.me
+    }
+
+    /// A broadcast that a peer wrote has come.
+    pub(super) fn spoke(&mut self, id: &PeerId, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.spoke = Some(now);
+        }
+    }
+
+    /// Whether a peer is alive, and others hear it: its broadcasts come, by whatever way.
+    pub(super) fn heard_through_others(&self, name: &str, now: Instant) -> bool {
+        let peer = self.ids.get(name).and_then(|id| self.peers.get(id));
+        peer.and_then(|peer| peer.spoke)
+            .is_some_and(|spoke| now.saturating_duration_since(spoke) <= self.pace.silence)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> {

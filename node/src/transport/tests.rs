@@ -120,6 +120,49 @@ async fn three_nodes_exchange_broadcasts_and_direct_messages() {
     assert_eq!(c.transport.counters(), TransportCounters::default());
 }
 
+/// Waits until a broadcast of one has come to the other. One that is lost while the overlay forms is
+/// followed by the next, as heartbeats are.
+async fn hear(speaker: &Node, listener: &mut Node) {
+    let heard = listener.until_received(&speaker.peer.name, b"here", true);
+    tokio::pin!(heard);
+    loop {
+        speaker.transport.broadcast(b"here".to_vec());
+        if timeout(Duration::from_millis(100), &mut heard).await.is_ok() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_the_way_between_two_is_cut_a_third_hands_on_what_they_say_to_each_other() {
+    let (a_identity, a_peer) = expected("a");
+    let (b_identity, b_peer) = expected("b");
+    let mut c = Node::start("c", &[&a_peer, &b_peer]).await;
+    // Neither knows where the other is.
+    let mut a =
+        Node::start_with("a", a_identity, ANY_PORT, &[&b_peer, &c.peer], Limits::default()).await;
+    let mut b =
+        Node::start_with("b", b_identity, ANY_PORT, &[&a_peer, &c.peer], Limits::default()).await;
+    a.until_up("c").await;
+    b.until_up("c").await;
+    c.until_up("b").await;
+    a.transport.send("b", b"not heard yet".to_vec());
+    hear(&a, &mut b).await;
+    hear(&b, &mut a).await;
+    let large = vec![7; Limits::default().message_bytes];
+    for text in [&b"for you"[..], &large] {
+        a.transport.send("b", text.to_vec());
+        b.until_received("a", text, false).await;
+        b.transport.send("a", text.to_vec());
+        a.until_received("b", text, false).await;
+    }
+    let told = std::iter::from_fn(|| c.events.try_recv().ok());
+    let direct =
+        |event: &TransportEvent| matches!(event, TransportEvent::Received { broadcast: false, .. });
+    assert_eq!(told.filter(direct).count(), 0, "what is for others was taken");
+    assert!(a.transport.counters().direct_lost <= 1);
+}
+
 #[tokio::test]
 async fn a_message_of_the_largest_size_passes() {
     let (mut a, b) = pair(Limits::default()).await;

@@ -48,6 +48,23 @@ fn cut_both_ways() {
     disturb(|world| world.cut(&[0], &[1, 2]), World::heal, &[30, 400, 1600, 4000, 20_000]);
 }
 
+/// The way between the two ends alone is cut, for good, while others hear both.
+#[test]
+fn cut_while_others_hear_both_ends() {
+    for at in window().step_by(20) {
+        let mut world = with_one_vm();
+        world.relay = true;
+        world.run(Duration::from_millis(at));
+        let vm = world.vms[0];
+        let ends = world.places(vm);
+        let to = ends.iter().map(|(host, _)| *host).find(|host| *host > 0);
+        world.cut(&[0], &[to.unwrap_or(1)]);
+        world.run_until(LIMIT, "it runs where it was to go", |world| {
+            world.home(vm).is_some_and(|home| home > 0) && world.places(vm).len() == 1
+        });
+    }
+}
+
 #[test]
 fn cut_one_way() {
     disturb(|world| world.cut_one_way(&[0], &[1, 2]), World::heal, &[400, 1600, 9000]);

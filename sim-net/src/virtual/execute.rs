@@ -157,7 +157,7 @@ impl World {
         self.stats.messages += 1;
         self.stats.message_bytes += bytes.len() as u64;
         self.hosts[from].load.sent_bytes += bytes.len() as u64;
-        let way = self.one_way(from, to);
+        let Some(way) = self.message_way(from, to) else { return };
         for copy in self.network.send(self.now, from, to, way, bytes) {
             let (at, bytes) = (self.now + copy.delay, copy.bytes);
             self.events.push(at, Event::Deliver { from, to, bytes });

@@ -427,7 +427,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Deliver { from, to, bytes } => {
-                if !self.network.is_cut(from, to) && self.hosts[to].powered {
+                if self.message_way(from, to).is_some() && self.hosts[to].powered {
                     *self.network.received.entry(to).or_default() += bytes.len() as u64;
                     self.hosts[to].load.received_bytes += bytes.len() as u64;
                     let from = self.hosts[from].id;
@@ -789,6 +789,24 @@ impl World {
         }
         let link = self.link_of(from, to).or_else(|| self.link_of(to, from));
         link.map_or(ELSEWHERE, |link| self.links[link].rtt / 2)
+    }
+
+    /// How long a message is on its way from one host to another; `None` if nothing passes: across a cut,
+    /// unless a third host hears both and hands on what they say.
+    pub(crate) fn message_way(&self, from: usize, to: usize) -> Option<u64> {
+        if !self.network.is_cut(from, to) {
+            return Some(self.one_way(from, to));
+        }
+        if !self.network.relays() || self.hosts.len() > self.config.mesh {
+            return None;
+        }
+        let third = (0..self.hosts.len()).filter(|third| {
+            let legs = [(from, *third), (*third, to)];
+            self.hosts[*third].powered
+                && self.hosts[*third].awake(self.now).is_some()
+                && legs.iter().all(|(a, b)| a != b && !self.network.is_cut(*a, *b))
+        });
+        third.map(|third| self.one_way(from, third) + self.one_way(third, to)).min()
     }
 
     /// Whether two carriers can talk.

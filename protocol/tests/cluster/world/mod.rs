@@ -182,6 +182,8 @@ pub(crate) struct World {
     config: Config,
     random: Random,
     cuts: BTreeSet<(usize, usize)>,
+    /// Messages find their way around a cut through a third host that hears both ends.
+    pub(crate) relay: bool,
     moves: Vec<moves::Move>,
     queue: BinaryHeap<Reverse<Queued>>,
     sequence: u64,
@@ -262,6 +264,7 @@ impl World {
             config: Config::default(),
             random,
             cuts: BTreeSet::new(),
+            relay: false,
             moves: Vec::new(),
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -616,7 +619,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Deliver { from, to, bytes } => {
-                if !self.cuts.contains(&(from, to)) {
+                if self.message_way(from, to).is_some() {
                     let from = self.hosts[from].id;
                     self.input(to, Input::Received { from, bytes });
                 }
@@ -725,13 +728,26 @@ impl World {
         }
     }
 
+    fn message_way(&self, from: usize, to: usize) -> Option<u64> {
+        if !self.cuts.contains(&(from, to)) {
+            return Some(self.one_way(from, to));
+        }
+        let third = (0..self.hosts.len()).filter(|third| {
+            let open = |from, to| from != to && !self.cuts.contains(&(from, to));
+            self.hosts[*third].daemon.is_some() && open(from, *third) && open(*third, to)
+        });
+        let third = third.filter(|_| self.relay);
+        third.map(|third| self.one_way(from, third) + self.one_way(third, to)).min()
+    }
+
     fn send(&mut self, from: usize, to: usize, bytes: &[u8]) {
-        if self.cuts.contains(&(from, to)) || self.random.chance(self.setup.loss_permille) {
+        let Some(way) = self.message_way(from, to) else { return };
+        if self.random.chance(self.setup.loss_permille) {
             return;
         }
         let copies = if self.random.chance(self.setup.duplicate_permille) { 2 } else { 1 };
         for _ in 0..copies {
-            let delay = self.one_way(from, to) + self.random.below(self.setup.jitter + 1);
+            let delay = way + self.random.below(self.setup.jitter + 1);
             self.push(self.now + delay, Event::Deliver { from, to, bytes: bytes.to_vec() });
         }
     }

@@ -76,6 +76,10 @@ pub struct Network {
     pub jitter: Span,
     /// One way within a site. Default 200us.
     pub within_site: Span,
+    /// Whether messages find their way around a cut through a third host that hears both ends, as they do
+    /// in clusters in which each tells all others everything. Default false.
+    #[serde(skip_serializing_if = "is_false")]
+    pub relay: bool,
 }
 
 /// How long a simulated hypervisor takes for what it does by itself.
@@ -261,6 +265,7 @@ impl Default for Network {
             duplicate_permille: 0,
             jitter: Span(Duration::ZERO),
             within_site: Span(Duration::from_micros(200)),
+            relay: false,
         }
     }
 }

@@ -189,6 +189,7 @@ fn draw_network(random: &mut SplitMix) -> Network {
         loss_permille: [0, 0, 10, 50, 100, 200][random.below(6) as usize],
         duplicate_permille: [0, 0, 50][random.below(3) as usize],
         jitter: ms([0, 5, 60, 300][random.below(4) as usize]),
+        relay: random.permille(500),
         ..Network::default()
     }
 }
