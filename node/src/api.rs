@@ -280,6 +280,9 @@ pub struct VmInfo {
     pub state: String,
     /// Priority class, 100 first.
     pub priority: u8,
+    /// The group with which it leaves, if it belongs to one.
+    #[serde(default)]
+    pub group: Option<String>,
     /// Memory.
     pub memory_bytes: u64,
     /// Bytes still to be sent.
@@ -317,6 +320,9 @@ pub struct PlannedVmInfo {
     pub id: String,
     /// Priority class.
     pub priority: u8,
+    /// The group with which it leaves, if it belongs to one.
+    #[serde(default)]
+    pub group: Option<String>,
     /// Memory.
     pub memory_bytes: u64,
     /// The host that it leaves.

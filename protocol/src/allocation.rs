@@ -218,6 +218,7 @@ mod tests {
                 rate: BytesPerSec(0),
                 setup_ms: 200,
                 yields: false,
+                group: None,
             },
             source_bytes: bytes,
             source_nic: BytesPerSec(0),

@@ -42,6 +42,11 @@ named_by_hash!(
     LinkId
 );
 
+named_by_hash!(
+    /// A group of VMs that belong together.
+    GroupId
+);
+
 /// One life of a node's daemon. A later life has a higher number.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -33,6 +33,7 @@ pub mod departures;
 pub mod directory;
 pub(crate) mod effects;
 pub mod evacuation;
+pub mod groups;
 pub mod ids;
 pub mod input;
 pub mod journal;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evacuation::Record,
+    groups::Grouped,
     ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, VmId},
     tokens::{Acceptance, HandOn, Table},
     told::Told,
@@ -227,6 +228,8 @@ pub struct HeadVm {
     pub setup_ms: u32,
     /// Whether it is under way and leaves the link to all others, since it does not converge.
     pub yields: bool,
+    /// Its group, if it belongs to one.
+    pub group: Option<Grouped>,
 }
 
 impl HeadVm {

@@ -11,12 +11,16 @@
 //!    first, so that the end does not wait for it;
 //! 4. weight over predicted time, largest first (Smith 1956), which with equal weights is the
 //!    shortest first; ties by VM id.
+//!
+//! VMs of a group go as one: with the highest class among them, critical if one of them is, with the mean
+//! of their times, and before all others of their class once one of them has begun.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::{cmp::Reverse, time::Duration};
 
 use crate::{
-    ids::{NodeId, VmId},
+    groups::{Unit, Units},
+    ids::{GroupId, NodeId, VmId},
     message::{HeadVm, Stage},
     tuning::{Constant, Name, Tuning},
     units::BytesPerSec,
@@ -101,8 +105,13 @@ pub fn common_order(
     remaining: u64,
     mut order: Vec<Contender>,
 ) -> Vec<Contender> {
+    let figures = Figures { tuning, capacity, remaining };
+    let units = Units::of(&order, |one| (figures.critical(one), one.vm.takes_at(capacity)));
+    for one in order.iter_mut().filter(|one| one.waits()) {
+        one.vm.priority = units.get(&one.vm).map_or(one.vm.priority, |unit| unit.priority);
+    }
     let late = late(capacity, &order);
-    order.sort_by_cached_key(|contender| key(tuning, capacity, remaining, &late, contender));
+    order.sort_by_cached_key(|contender| figures.key(&units, &late, contender));
     order
 }
 
@@ -142,36 +151,64 @@ pub fn late(capacity: BytesPerSec, all: &[Contender]) -> BTreeSet<VmId> {
     late
 }
 
-type Key = (u8, bool, Reverse<Option<u8>>, Duration, Reverse<Option<Duration>>, Duration, VmId);
+/// By what the order is made, see the module.
+type Key = (
+    u8,
+    bool,
+    Reverse<Option<u8>>,
+    Duration,
+    bool,
+    Reverse<Option<Duration>>,
+    Duration,
+    Option<GroupId>,
+    Duration,
+    VmId,
+);
 
-fn key(
+/// What the keys of all are made from.
+struct Figures {
     tuning: Tuning,
     capacity: BytesPerSec,
     remaining: u64,
-    late: &BTreeSet<VmId>,
-    contender: &Contender,
-) -> Key {
-    let vm = &contender.vm;
-    let rank = match vm.stage {
-        Stage::Switching => 0,
-        Stage::Moving if vm.yields => 3,
-        Stage::Moving => 1,
-        Stage::Reserved | Stage::Queued => 2,
-    };
-    let late = late.contains(&vm.vm);
-    let waits = contender.waits();
-    let before = contender.time_left.filter(|_| waits && !late).unwrap_or(Duration::MAX);
-    let critical = (waits && contender.is_critical(tuning, capacity, remaining))
-        .then(|| contender.alone(capacity));
-    let time = vm.takes_at(capacity);
-    let class = waits.then_some(vm.priority);
-    (rank, late, Reverse(class), before, Reverse(critical), time, vm.vm)
+}
+
+impl Figures {
+    /// How long one takes alone that must not wait any longer.
+    fn critical(&self, one: &Contender) -> Option<Duration> {
+        let critical = one.waits() && one.is_critical(self.tuning, self.capacity, self.remaining);
+        critical.then(|| one.alone(self.capacity))
+    }
+
+    fn key(&self, units: &Units, late: &BTreeSet<VmId>, contender: &Contender) -> Key {
+        let vm = &contender.vm;
+        let rank = match vm.stage {
+            Stage::Switching => 0,
+            Stage::Moving if vm.yields => 3,
+            Stage::Moving => 1,
+            Stage::Reserved | Stage::Queued => 2,
+        };
+        let late = late.contains(&vm.vm);
+        let waits = contender.waits();
+        let before = contender.time_left.filter(|_| waits && !late).unwrap_or(Duration::MAX);
+        let time = vm.takes_at(self.capacity);
+        let class = waits.then_some(vm.priority);
+        let unit = units.get(vm).filter(|_| waits);
+        let begun = unit.is_some_and(|unit| unit.begun);
+        let critical = unit.map_or_else(|| self.critical(contender), |unit| unit.critical);
+        let mean = unit.map_or(time, Unit::mean);
+        let group = unit.and(vm.group).map(|group| group.id);
+        let (class, critical) = (Reverse(class), Reverse(critical));
+        (rank, late, class, before, !begun, critical, mean, group, time, vm.vm)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{EvacuationId, LinkId};
+    use crate::{
+        groups::Grouped,
+        ids::{EvacuationId, LinkId},
+    };
 
     const CAPACITY: BytesPerSec = BytesPerSec(100_000_000);
 
@@ -193,6 +230,7 @@ mod tests {
                 rate: BytesPerSec(0),
                 setup_ms: 0,
                 yields: false,
+                group: None,
             },
             source_bytes: CAPACITY.0 * seconds,
             source_nic: BytesPerSec(0),
@@ -216,6 +254,56 @@ mod tests {
             contender(4, 5, 50, None),
         ];
         assert_eq!(numbers(&all), [3, 2, 4, 1]);
+    }
+
+    fn of_group(name: &str, mut contender: Contender) -> Contender {
+        contender.vm.group = Some(Grouped { id: GroupId::of(name), begun: false });
+        contender
+    }
+
+    #[test]
+    fn a_group_leaves_together_where_its_mean_stands() {
+        let all = [
+            of_group("shop", contender(1, 1, 50, None)),
+            contender(2, 3, 50, None),
+            of_group("shop", contender(3, 9, 50, None)),
+            contender(4, 6, 50, None),
+            of_group("mail", contender(5, 5, 50, None)),
+        ];
+        // The mean of the first group is five seconds, as long as the only one of the other takes.
+        let order = numbers(&all);
+        assert!(order == [2, 1, 3, 5, 4] || order == [2, 5, 1, 3, 4], "{order:?}");
+    }
+
+    #[test]
+    fn a_group_that_has_begun_is_first_in_its_class() {
+        let mut begun = contender(1, 20, 50, None);
+        begun.vm.group = Some(Grouped { id: GroupId::of("shop"), begun: true });
+        let others = [contender(2, 3, 50, None), contender(3, 9, 60, None)];
+        let also = of_group("shop", contender(4, 30, 50, None));
+        assert_eq!(numbers(&[begun, others[0], others[1], also]), [3, 1, 4, 2]);
+        let mut moves = of_group("shop", contender(1, 20, 50, None));
+        moves.vm.stage = Stage::Moving;
+        assert_eq!(numbers(&[moves, others[0], others[1], also]), [1, 3, 4, 2]);
+    }
+
+    #[test]
+    fn a_group_has_the_class_of_its_most_urgent() {
+        let all = [
+            contender(1, 1, 60, None),
+            of_group("shop", contender(2, 5, 50, None)),
+            of_group("shop", contender(3, 5, 90, None)),
+        ];
+        assert_eq!(numbers(&all), [2, 3, 1]);
+    }
+
+    #[test]
+    fn a_group_does_not_wait_if_one_of_it_must_not() {
+        let mut slow = of_group("shop", contender(1, 6, 50, None));
+        slow.vm.reach = BytesPerSec(CAPACITY.0 / 3);
+        let also = of_group("shop", contender(2, 5, 50, None));
+        let all = [slow, also, contender(3, 4, 50, None)];
+        assert_eq!(numbers(&all), [2, 1, 3]);
     }
 
     #[test]

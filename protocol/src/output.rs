@@ -13,6 +13,17 @@ use crate::{
     vm::Vm,
 };
 
+/// A guest that leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Guest {
+    /// It runs, and will for longer than a grant is good for.
+    Runs,
+    /// It runs, and may be paused for its switchover before a grant has run out.
+    MayPause,
+    /// It stands still.
+    Paused,
+}
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
@@ -78,12 +89,12 @@ pub enum Output {
         /// The weight, from 1.
         weight: u16,
     },
-    /// Source: the guest is paused for this move (the carrier gives up sooner on silence).
-    SetGuestPaused {
+    /// Source: how the guest of this move is (the carrier gives up sooner while it is paused).
+    SetGuest {
         /// The attempt.
         id: MoveId,
-        /// Whether it is.
-        paused: bool,
+        /// How it is.
+        guest: Guest,
     },
     /// Source: go one step further for a guest that does not converge.
     Escalate {

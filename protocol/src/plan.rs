@@ -8,6 +8,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
     arrivals::memory_needed,
+    groups::Grouped,
     ids::{EvacuationId, LinkId, NodeId, SiteId, VmId},
     membership::Liveness,
     message::{HeadVm, InventoryVm, Stage, VmState},
@@ -342,6 +343,7 @@ impl Node {
                 rate: BytesPerSec(0),
                 setup_ms: 0,
                 yields: false,
+                group: vm.policy.group().map(|id| Grouped { id, begun: false }),
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
             Contender {

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    groups::Grouped,
     ids::{EvacuationId, LinkId, NodeId, VmId},
     message::{HeadVm, QueueReport, Stage},
     tuning::Tuning,
@@ -51,6 +52,7 @@ struct Head {
     dirty_rate: u64,
     /// `None` where it is what its dirtying asks for.
     floor: Option<BytesPerSec>,
+    group: Option<Grouped>,
     advanced: Option<Advanced>,
 }
 
@@ -78,11 +80,11 @@ impl From<QueueReport> for Told {
         for one in head {
             let HeadVm { evacuation, link, most, reach, setup_ms, .. } = one;
             let common = Common { evacuation, link, most, reach, setup_ms };
-            let HeadVm { vm, priority, bytes, dirty_rate, floor, stage, to, rate, yields, .. } =
-                one;
+            let HeadVm { vm, priority, bytes, dirty_rate, floor, group, .. } = one;
+            let HeadVm { stage, to, rate, yields, .. } = one;
             let advanced = Some(Advanced { stage, to, rate, yields }).filter(|one| *one != WAITS);
             let floor = Some(floor).filter(|floor| *floor != asked_for(dirty_rate));
-            let head = Head { vm, priority, bytes, dirty_rate, floor, advanced };
+            let head = Head { vm, priority, bytes, dirty_rate, floor, group, advanced };
             match groups.last_mut().filter(|group| group.common == common) {
                 Some(group) => group.heads.push(head),
                 None => groups.push(Group { common, heads: alloc::vec![head] }),
@@ -99,7 +101,7 @@ impl From<Told> for QueueReport {
         for Group { common, heads } in groups {
             let Common { evacuation, link, most, reach, setup_ms } = common;
             all.extend(heads.into_iter().map(|head| {
-                let Head { vm, priority, bytes, dirty_rate, floor, advanced } = head;
+                let Head { vm, priority, bytes, dirty_rate, floor, group, advanced } = head;
                 let Advanced { stage, to, rate, yields } = advanced.unwrap_or(WAITS);
                 let floor = floor.unwrap_or_else(|| asked_for(dirty_rate));
                 HeadVm {
@@ -117,6 +119,7 @@ impl From<Told> for QueueReport {
                     rate,
                     setup_ms,
                     yields,
+                    group,
                 }
             }));
         }

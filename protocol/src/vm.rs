@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::VmId,
+    ids::{GroupId, VmId},
     tuning::{Constant, Name, Tuning},
     units::BytesPerSec,
 };
@@ -35,6 +35,13 @@ pub struct Policy {
     pub post_copy: bool,
     /// The guest may be paused and copied.
     pub stop_and_copy: bool,
+}
+
+impl Policy {
+    /// The id of the VM's group.
+    pub fn group(&self) -> Option<GroupId> {
+        self.group.as_deref().map(GroupId::of)
+    }
 }
 
 impl Default for Policy {
@@ -163,7 +170,8 @@ pub struct Outcome {
     pub downtime_ms: Option<u64>,
     /// Memory and disk bytes of the VM: what had to be sent once.
     pub bytes_needed: u64,
-    /// Bytes put on the wire.
+    /// Bytes put on the wire, by attempts that failed, too, as far as the present life of the source's daemon
+    /// has seen them.
     pub bytes_sent: u64,
     /// Attempts that it took.
     pub attempts: u32,

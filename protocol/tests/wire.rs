@@ -3,6 +3,8 @@
 use lifeboat_protocol::{
     EvacuationId, Incarnation, LinkId, MoveId, NodeId, SiteId, VmId,
     evacuation::{Record, State},
+    groups::Grouped,
+    ids::GroupId,
     journal::{Key, Value},
     message::{
         CapacityGossip, Direct, Echo, HeadVm, Heartbeat, HeldBack, HostReport, Inventory,
@@ -66,6 +68,7 @@ fn heartbeat() -> Heartbeat {
                 rate: BytesPerSec(5000),
                 setup_ms: 320,
                 yields: false,
+                group: None,
             }],
         },
         tables: vec![Table {
@@ -106,7 +109,7 @@ fn heartbeat() -> Heartbeat {
 }
 
 /// One version byte, then each field in order. If this changes, [`wire::VERSION`] must, too.
-const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc027090001020301000001090a0b01fa0201fc00000080000105090000fb4001010707070707070707070707070707070732fc00000040fbe8030001010104fb88130001090c05010103fb2b0132010902010b0103190109fc4059730704010105010106000108fbd2040000";
+const GOLDEN: &str = "010003fb2c010001fb020101fc70110100fbdc05fd0000000010000000fd000000000800000010fb200301fcc027090001020301000001090a0b01fa0201fc00000080000105090000fb4001010707070707070707070707070707070732fc00000040fbe803000001010104fb88130001090c05010103fb2b0132010902010b0103190109fc4059730704010105010106000108fbd2040000";
 
 #[test]
 fn golden_heartbeat() {
@@ -219,21 +222,25 @@ fn head() -> impl Strategy<Value = HeadVm> {
     let common = (0..2_u64, 0..2_u64, 0..2_u64, 0..2_u64, 0..2_u32);
     let own = (any::<[u8; 16]>(), any::<u8>(), any::<u64>(), 0..100_u64, 0..120_u64);
     let advanced = (stage, proptest::option::of(0..2_u64), 0..2_u64, any::<bool>());
-    (common, own, advanced).prop_map(|(common, own, (stage, to, rate, yields))| HeadVm {
-        vm: VmId(own.0),
-        evacuation: EvacuationId(common.0),
-        link: LinkId(common.1),
-        stage,
-        priority: own.1,
-        bytes: own.2,
-        dirty_rate: own.3,
-        floor: BytesPerSec(if own.4 > 60 { own.3 * 12 / 10 } else { own.4 }),
-        most: BytesPerSec(common.2),
-        reach: BytesPerSec(common.3),
-        to: to.map(NodeId),
-        rate: BytesPerSec(rate),
-        setup_ms: common.4,
-        yields,
+    let group = proptest::option::of((any::<u64>(), any::<bool>()));
+    (common, own, advanced, group).prop_map(|(common, own, (stage, to, rate, yields), group)| {
+        HeadVm {
+            group: group.map(|(id, begun)| Grouped { id: GroupId(id), begun }),
+            vm: VmId(own.0),
+            evacuation: EvacuationId(common.0),
+            link: LinkId(common.1),
+            stage,
+            priority: own.1,
+            bytes: own.2,
+            dirty_rate: own.3,
+            floor: BytesPerSec(if own.4 > 60 { own.3 * 12 / 10 } else { own.4 }),
+            most: BytesPerSec(common.2),
+            reach: BytesPerSec(common.3),
+            to: to.map(NodeId),
+            rate: BytesPerSec(rate),
+            setup_ms: common.4,
+            yields,
+        }
     })
 }
 

@@ -98,6 +98,7 @@ impl Carrier {
             patience,
             events: broadcast::Sender::new(EVENTS_KEPT),
             attended: Arc::default(),
+            asked_ns: Arc::default(),
         };
         Arc::new(Self {
             identity,
@@ -126,6 +127,11 @@ impl Carrier {
     pub(crate) fn attend(&self) -> Attended {
         self.around.attended.fetch_add(1, Relaxed);
         Attended(self.around.attended.clone())
+    }
+
+    /// Notes that a daemon has asked for something.
+    pub(crate) fn asked(&self) {
+        self.around.asked_ns.store(now_ns(), Relaxed);
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
@@ -195,8 +201,8 @@ impl Carrier {
         if let Some(weight) = request.weight {
             mv.set_weight(weight);
         }
-        if let Some(paused) = request.guest_paused {
-            mv.set_guest_paused(paused);
+        if let Some(guest) = request.guest {
+            mv.set_guest(guest);
         }
         Ok(())
     }

@@ -26,13 +26,18 @@ pub struct Patience {
     /// Silence of the peer after which a move ends while the guest still runs at the source. Default 10 min;
     /// raising it costs nothing but sockets and at most 16 MiB per move.
     pub hold: Duration,
-    /// Silence after which a move ends while the guest is paused. Default 1.5 s: shorter takes a lost packet
+    /// Silence after which a move ends while the guest is paused, and time without a share while it is, or may be
+    /// and no daemon is there. Default 1.5 s: shorter takes a lost packet
     /// for an outage, longer freezes the guest longer.
     pub paused: Duration,
     /// Silence after which a move ends while no daemon is connected. Default 5 s. Nobody says then whether the
     /// guest is paused: the hold could freeze it for minutes, and 1.5 s would restart a long pre-copy for
     /// every hiccup of the link. 5 s bounds the freeze, and outlives most hiccups.
     pub unattended: Duration,
+    /// How long a move may go without a share while no daemon is there, although the guest was last said to run
+    /// on for a while. Default 30 s: it may have been paused since. Shorter throws away what was sent for a
+    /// daemon that is slow to come back.
+    pub deserted: Duration,
     /// How long a move stays after its last local connection has ended. Default 60 s.
     pub idle: Duration,
     /// How long the destination waits for the source after all its streams were closed from the far side,
@@ -46,6 +51,7 @@ impl Default for Patience {
             hold: Duration::from_secs(600),
             paused: Duration::from_millis(1500),
             unattended: Duration::from_secs(5),
+            deserted: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             orphan: Duration::from_secs(30),
         }

@@ -16,7 +16,8 @@
 //! | `control` | the daemon's orders |
 //!
 //! Architecture invariants: the carrier decides nothing about the cluster; it keeps no state on disk; the
-//! daemon's death changes nothing but its patience with a silent peer ([`Patience::unattended`]); a peer
+//! daemon's death changes nothing but its patience with a silent peer ([`Patience::unattended`]) and with a
+//! share that has run out ([`Patience::deserted`]); a peer
 //! reaches only sockets of a move that both daemons agreed on; no input of a peer makes it panic.
 
 mod carrier;
@@ -45,8 +46,8 @@ use tracing::info;
 pub use clock::now_ns;
 pub use config::{CarrierConfig, Patience};
 pub use control::{
-    AcceptMove, Channel, Client, ClientError, CloseReason, Compress, Event, Events, LimitedBy,
-    LinkStatus, MoveState, MoveStatus, OpenMove, PeerStatus, SetMove, SetShare, Status,
+    AcceptMove, Channel, Client, ClientError, CloseReason, Compress, Event, Events, GuestState,
+    LimitedBy, LinkStatus, MoveState, MoveStatus, OpenMove, PeerStatus, SetMove, SetShare, Status,
 };
 
 /// Runs a carrier until its process ends; needs a multi-threaded tokio runtime to be fast.

@@ -94,7 +94,7 @@ fn conclude(id: &str, state: &str, verdict: Verdict) -> Result<(), Failure> {
     match verdict {
         Verdict::Done | Verdict::DoneWithout(_) | Verdict::GoesOn => Ok(()),
         Verdict::Ended(how) => {
-            Err(Failure::NotDone(format!("evacuation {id} was {how} before all had left")))
+            Err(Failure::NotDone(format!("evacuation {id} was {how}, and not all VMs have left")))
         }
         Verdict::NotAll(missing) => Err(Failure::NotDone(format!(
             "not all have left:\n  {}\n{}; `lifeboat cancel {id}` ends it.",

@@ -71,8 +71,12 @@ pub(super) fn render(plan: &PlanInfo, deadline: Option<Duration>) -> String {
     out
 }
 
+/// Where the column of groups stands, if any VM belongs to one.
+const GROUP_AT: usize = 3;
+
 fn order(go: &[&PlannedVmInfo]) -> String {
-    let mut made = table(&[
+    let with_groups = go.iter().any(|vm| vm.group.is_some());
+    let mut titles = vec![
         ">#",
         "vm",
         ">priority",
@@ -83,9 +87,13 @@ fn order(go: &[&PlannedVmInfo]) -> String {
         ">arrives",
         "?>paused",
         "",
-    ]);
+    ];
+    if with_groups {
+        titles.insert(GROUP_AT, "?group");
+    }
+    let mut made = table(&titles);
     for (number, vm) in go.iter().enumerate() {
-        made.add_row(vec![
+        let mut row = vec![
             Cell::new(number + 1),
             Cell::new(short(&vm.name)),
             Cell::new(vm.priority),
@@ -96,7 +104,11 @@ fn order(go: &[&PlannedVmInfo]) -> String {
             Cell::new(time(vm.finish_ms)),
             Cell::new(time(vm.downtime_ms)),
             if vm.late { cell("LATE", Mood::Bad) } else { Cell::new("") },
-        ]);
+        ];
+        if with_groups {
+            row.insert(GROUP_AT, Cell::new(vm.group.as_deref().unwrap_or("-")));
+        }
+        made.add_row(row);
     }
     text(made)
 }

@@ -260,7 +260,15 @@ impl Tracker {
     fn verdict(&mut self, now: Instant, report: &Report) -> Verdict {
         let one = &report.evacuation;
         if !matches!(one.state.as_str(), "active" | "done") {
-            return Verdict::Ended(one.state.clone());
+            // One that was done is cancelled so that its hosts take arrivals again.
+            let all_left = one.vms_arrived > 0
+                && report.waiting.is_empty()
+                && one.silent.is_empty()
+                && self.missing(report).is_empty();
+            return match self.was_done || all_left {
+                true => Verdict::Done,
+                false => Verdict::Ended(one.state.clone()),
+            };
         }
         // When all hosts to be emptied fall silent, what they said last counts.
         let nobody_knows = nobody_knows(one);

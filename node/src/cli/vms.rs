@@ -86,9 +86,13 @@ fn is_wanted(args: &VmsArgs, vm: &VmInfo) -> bool {
         && (args.state.is_empty() || args.state.contains(&vm.state))
 }
 
+/// Where the column of groups stands, if any VM belongs to one.
+const GROUP_AT: usize = 5;
+
 /// The VMs with what keeps them.
 pub(super) fn render(vms: &[VmInfo]) -> String {
-    let mut made = table(&[
+    let with_groups = vms.iter().any(|vm| vm.group.is_some());
+    let mut titles = vec![
         "vm",
         "host",
         "state",
@@ -97,14 +101,18 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
         "?>memory",
         ">to send",
         "~why it does not move",
-    ]);
+    ];
+    if with_groups {
+        titles.insert(GROUP_AT, "?group");
+    }
+    let mut made = table(&titles);
     for vm in vms {
         let mood = match vm.state.as_str() {
             "failed" | "unknown" => Mood::Bad,
             _ if !vm.reasons.is_empty() => Mood::Warning,
             _ => Mood::Plain,
         };
-        made.add_row(vec![
+        let mut row = vec![
             Cell::new(short(&vm.name)),
             Cell::new(&vm.host),
             cell(&vm.state, mood),
@@ -113,7 +121,11 @@ pub(super) fn render(vms: &[VmInfo]) -> String {
             Cell::new(size(vm.memory_bytes)),
             Cell::new(size(vm.remaining_bytes)),
             Cell::new(why(vm)),
-        ]);
+        ];
+        if with_groups {
+            row.insert(GROUP_AT, Cell::new(vm.group.as_deref().unwrap_or("-")));
+        }
+        made.add_row(row);
     }
     text(made)
 }
@@ -132,6 +144,17 @@ mod tests {
     use super::*;
     use crate::cli::args::ClientArgs;
     use crate::cli::samples::{host, status, vm};
+
+    #[test]
+    fn groups_are_shown_where_there_are_any() {
+        let alone = vm("web", "a1", "queued");
+        let grouped = VmInfo { group: Some("shop".to_owned()), ..vm("db", "a1", "queued") };
+        assert!(!render(std::slice::from_ref(&alone)).contains("GROUP"));
+        let text = render(&[alone, grouped]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("PRIORITY  GROUP"), "{text}");
+        assert!(lines[1].contains(" - ") && lines[2].contains(" shop "), "{text}");
+    }
 
     #[test]
     fn all_reasons_are_shown() {

@@ -33,6 +33,8 @@ const MAX_WAITING: usize = 64;
 const MAX_LINES: usize = 16;
 /// A client that takes no line for this long has gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may be connected without asking anything, so that forgotten ones do not keep others out.
+const ASKS_WITHIN: Duration = Duration::from_secs(300);
 /// How often is looked whether a client has gone that asks nothing more.
 const GONE_EVERY: Duration = Duration::from_millis(200);
 const GROUP_FILE: &str = "/etc/group";
@@ -257,7 +259,13 @@ async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) {
     let mut reader = BufReader::new(reader);
     let mut client = Client { writer };
     loop {
-        let line = match read_line(&mut reader).await {
+        let Ok(read) = timeout(ASKS_WITHIN, read_line(&mut reader)).await else {
+            let seconds = ASKS_WITHIN.as_secs();
+            let reason = format!("nothing was asked for {seconds} s; connect again to ask more");
+            client.write(Reply::Error(reason)).await;
+            return;
+        };
+        let line = match read {
             // One that was cut off is no JSON, and is answered like that.
             Ok(Line::Text(line) | Line::Rest(line)) => line,
             Ok(Line::TooLong) => {

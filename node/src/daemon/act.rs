@@ -6,12 +6,12 @@
 
 use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 
-use lifeboat_carrier::{AcceptMove, Compress, OpenMove, SetMove};
+use lifeboat_carrier::{AcceptMove, Compress, GuestState, OpenMove, SetMove};
 use lifeboat_hypervisor::{Channel, Hypervisor, MigrationOrder};
 use lifeboat_protocol::{
     Input, MoveId, VmId,
     input::{ArrivalEvent, DepartureEvent},
-    output::Escalation,
+    output::{Escalation, Guest},
     vm::{RunState, Vm},
 };
 use tokio::sync::mpsc::UnboundedSender;
@@ -34,7 +34,7 @@ pub(super) enum Task {
     Open { id: MoveId, to: Endpoint, link: String, streams: u16 },
     Begin { id: MoveId, vm: Box<Vm>, to: Endpoint, rate: u64, max_downtime_ms: u64 },
     Weight(MoveId, u16),
-    GuestPaused(MoveId, bool),
+    Guest(MoveId, Guest),
     Escalate(Escalation),
     Abort(MoveId),
     Destroy,
@@ -94,9 +94,13 @@ impl Means {
                 self.set_move(SetMove { move_id: id.to_string(), weight, ..SetMove::default() })
                     .await;
             }
-            Task::GuestPaused(id, paused) => {
-                let guest_paused = Some(paused);
-                let set = SetMove { move_id: id.to_string(), guest_paused, ..SetMove::default() };
+            Task::Guest(id, guest) => {
+                let guest = Some(match guest {
+                    Guest::Runs => GuestState::Runs,
+                    Guest::MayPause => GuestState::MayPause,
+                    Guest::Paused => GuestState::Paused,
+                });
+                let set = SetMove { move_id: id.to_string(), guest, ..SetMove::default() };
                 self.set_move(set).await;
             }
             Task::Escalate(step) => {

@@ -229,6 +229,9 @@ fn explained(reason: CloseReason) -> &'static str {
         CloseReason::RequestedByPeer => "the other end closed it",
         CloseReason::SilentWhilePaused => "the other end fell silent while the guest was paused",
         CloseReason::SilentUnattended => "the other end fell silent while no daemon was here",
+        CloseReason::NoShareWhilePaused => {
+            "nothing of it might be sent while its guest was, or may have been, paused"
+        }
         CloseReason::SilentTooLong => "the other end was silent for too long",
         CloseReason::PeerGone => "the other carrier went away",
         CloseReason::PeerLostState => "the other carrier restarted and lost the move",

@@ -190,9 +190,7 @@ impl Daemon {
                 self.actor.submit(id.vm, task);
             }
             Output::SetWeight { id, weight } => self.actor.submit(id.vm, Task::Weight(id, weight)),
-            Output::SetGuestPaused { id, paused } => {
-                self.actor.submit(id.vm, Task::GuestPaused(id, paused));
-            }
+            Output::SetGuest { id, guest } => self.actor.submit(id.vm, Task::Guest(id, guest)),
             Output::Escalate { id, step } => self.actor.submit(id.vm, Task::Escalate(step)),
             Output::AbortMove { id } => self.actor.submit(id.vm, Task::Abort(id)),
             Output::DestroySource { id } => self.actor.submit(id.vm, Task::Destroy),

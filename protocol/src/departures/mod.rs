@@ -13,7 +13,9 @@
 //! [`SourceGone`]: crate::message::Direct::SourceGone
 //! [`SourceKept`]: crate::message::Direct::SourceKept
 
+mod foresee;
 pub(crate) mod patience;
+mod pause_limit;
 pub(crate) mod stall;
 pub(crate) mod step;
 
@@ -25,6 +27,7 @@ use crate::{
     ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
     journal::{Decided, DepartureRecord},
     message::{Stage, VmState},
+    output::Guest,
     pause::Pause,
     time::Instant,
     tuning::{Constant, Name, Tuning},
@@ -118,6 +121,8 @@ pub struct Departure {
     pub(crate) definition: Option<String>,
     pub(crate) decided: Decided,
     pub(crate) paused_at: Option<Instant>,
+    /// What the carrier was told of the guest.
+    pub(crate) guest: Option<Guest>,
     /// Whether its guest's pause was seen to begin, so that its length is known.
     pub(crate) pause_seen: bool,
     pub(crate) ran_on: bool,
@@ -179,6 +184,8 @@ pub(crate) enum GivingUp {
     Silence,
     /// Nothing of it flowed.
     StandsStill,
+    /// Its guest stood still for too long.
+    PausedTooLong,
 }
 
 /// Time within which a hypervisor begins, as a rule, once it is told to. One that takes longer, or a

@@ -11,7 +11,7 @@ use crate::{
     input::DepartureEvent,
     journal::{Decided, Key, Value},
     message::Direct,
-    output::{Escalation, NoticeKind, Output},
+    output::{Escalation, Guest, NoticeKind, Output},
     pause::Pause,
     planted::Bug,
     time::{Instant, milliseconds},
@@ -190,7 +190,10 @@ impl Departure {
                 self.tell_starts(fx);
             }
             DepartureEvent::Progress(progress) if open => {
+                let before = self.progress.remaining;
+                let since = now.since(self.progressed_at);
                 self.progressed(now, progress);
+                self.foresee_pause(before, since, fx);
                 self.escalate(tuning, fx);
             }
             DepartureEvent::GuestPaused
@@ -198,12 +201,12 @@ impl Departure {
             {
                 self.phase = Phase::Switching;
                 (self.paused_at, self.pause_seen) = (Some(now), true);
-                fx.out(Output::SetGuestPaused { id: self.id, paused: true });
+                self.tell_guest(Guest::Paused, fx);
                 fx.urgent();
             }
             DepartureEvent::GuestResumed if open => {
                 self.ran_on = true;
-                fx.out(Output::SetGuestPaused { id: self.id, paused: false });
+                self.tell_guest(Guest::Runs, fx);
                 self.decide(now, "the guest runs on at its source".into(), fx);
             }
             DepartureEvent::SourceGone if open && !self.ran_on => self.gone(now, fx),
@@ -303,7 +306,7 @@ impl Departure {
             Copy::Switching if outgoing => {
                 self.phase = Phase::Switching;
                 self.paused_at.get_or_insert(since);
-                fx.out(Output::SetGuestPaused { id: self.id, paused: true });
+                self.tell_guest(Guest::Paused, fx);
             }
             // Decided is decided: the destination has been promised the only copy.
             Copy::Running | Copy::Paused if self.decided == Decided::Destroying => self.destroy(fx),
@@ -548,6 +551,7 @@ impl Departure {
             _ => {}
         }
         self.give_up_on_lost(now, destination_lost, fx);
+        self.give_up_on_long_pause(now, fx);
         let renews = matches!(
             self.phase,
             Phase::Reserved | Phase::Beginning { .. } | Phase::Moving | Phase::Switching
@@ -674,6 +678,7 @@ pub(crate) fn restored(
         definition: None,
         decided: record.decided,
         paused_at: None,
+        guest: None,
         pause_seen: false,
         ran_on: false,
         giving_up: None,

@@ -182,6 +182,7 @@ impl Node {
         for record in &heartbeat.evacuations {
             self.learn_evacuation(now, record, fx);
         }
+        self.heard_of_groups(&heartbeat);
         let heard_of = self.heard_of.entry(from).or_default();
         if life != Some(heartbeat.incarnation) {
             heard_of.clear();
@@ -645,7 +646,7 @@ impl Node {
                 let Some(departure) = self.departures.remove(vm) else { return };
                 self.vms.remove(&vm);
                 self.leave_remains(departure.id, fx);
-                self.setbacks.remove(&vm);
+                let in_vain = self.setbacks.remove(&vm).map_or(0, |setback| setback.sent);
                 let known = self.evacuations.get(departure.evacuation);
                 let age = known.map(|known| known.age(now));
                 let late = known.and_then(|known| known.late_by(now));
@@ -659,7 +660,7 @@ impl Node {
                     ran: departure.vm.state.resumes(),
                     downtime_ms,
                     bytes_needed: departure.vm.bytes(),
-                    bytes_sent: departure.bytes_sent(),
+                    bytes_sent: departure.bytes_sent().saturating_add(in_vain),
                     attempts: departure.attempts,
                     dirty_rate: departure.progress.dirty_rate,
                 };
@@ -710,7 +711,8 @@ impl Node {
         let Some(departure) = self.departures.get(vm) else { return };
         let (to, evacuation, name) =
             (departure.to, departure.evacuation, departure.vm.name.clone());
-        let (begun, giving_up) = (departure.begun(), departure.giving_up);
+        let (begun, giving_up, sent) =
+            (departure.begun(), departure.giving_up, departure.bytes_sent());
         let telling = matches!(departure.phase, crate::departures::Phase::Kept { .. });
         let not_begun = departure.phase == crate::departures::Phase::Reading;
         if !telling || reason.is_empty() {
@@ -730,12 +732,17 @@ impl Node {
             Some(GivingUp::Silence) if up => format!("{there} was not heard for a moment"),
             Some(GivingUp::Silence) => format!("{there} is not heard any more"),
             Some(GivingUp::StandsStill) => format!("nothing of it flowed to {there}"),
+            Some(GivingUp::PausedTooLong) => format!(
+                "its guest stood still for longer than its policy allows: less flowed to {there} than \
+                 expected"
+            ),
             Some(GivingUp::Asked) | None => reason,
         };
         let stood_still = giving_up == Some(GivingUp::StandsStill);
         let over_it = if stood_still { self.behind_the_same_link(now, to) } else { Vec::new() };
         let setback = self.setbacks.entry(vm).or_default();
         setback.failures += 1;
+        setback.sent = setback.sent.saturating_add(sent);
         // What never began has cost nothing: it is tried again soon, somewhere else if it can be.
         let doublings = if begun { (setback.failures - 1).min(5) } else { 0 };
         let pause = self.config.retry * (1 << doublings);

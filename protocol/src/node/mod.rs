@@ -9,6 +9,7 @@ pub(crate) mod absorb;
 mod addressed;
 mod advice;
 pub(crate) mod barred;
+mod begun_groups;
 mod claims;
 mod commit;
 mod confirms;
@@ -32,6 +33,7 @@ use core::time::Duration;
 
 use self::{
     advice::{Advised, Turns},
+    begun_groups::BegunGroups,
     claims::Claims,
     elsewhere::Double,
     samples::Samples,
@@ -94,6 +96,8 @@ pub(crate) struct Setback {
     pub(crate) failures: u32,
     pub(crate) not_before: Instant,
     pub(crate) reason: String,
+    /// Bytes that its attempts put on the wire in vain.
+    pub(crate) sent: u64,
     /// Destinations that refused it, until when they are passed over, and why.
     pub(crate) refused: BTreeMap<NodeId, (Instant, String)>,
 }
@@ -123,6 +127,7 @@ pub struct Node {
     writes_since: Instant,
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
+    begun_groups: BegunGroups,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
     /// By which move each VM left of which something may still be here.
     pub(crate) given_away: BTreeMap<VmId, MoveId>,
@@ -252,6 +257,7 @@ impl Node {
             heard_of: BTreeMap::new(),
             given_here: BTreeMap::new(),
             leaving: false,
+            begun_groups: BegunGroups::new(),
             started_at: now,
             attempt: 0,
             heartbeat_number: 0,

@@ -69,8 +69,7 @@ impl Node {
         if self.config.planted(Bug::LeftBehind) {
             waiting.retain(|vm| self.vms.last_key_value().is_none_or(|(last, _)| vm.id != *last));
         }
-        waiting
-            .sort_unstable_by_key(|vm| (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id));
+        self.take_turns(&mut waiting);
         // The longest one is always among those that the others are told of: it may be what the end
         // would wait for.
         let head = self.config.tuning().of(HEAD);
@@ -348,12 +347,14 @@ impl Node {
     }
 
     /// Of the hosts that take a VM the best, and the link there. Where several links lead away, one on
-    /// which something flows is taken, and of those the one on which the VM would be over first; then the host to which the least is on its
-    /// way, then one with about the most memory.
+    /// which something flows is taken, of those one to the site to which the VM's group goes, and of
+    /// those the one on which the VM would be over first; then the host to which the least is on its way,
+    /// then one with about the most memory.
     fn best(&self, targets: &[Target], now: Instant, vm: &Vm) -> Option<(NodeId, LinkId)> {
         use core::cmp::Reverse;
-        type Merit = (bool, Reverse<Duration>, Reverse<u64>, u32, u64);
+        type Merit = (bool, bool, Reverse<Duration>, Reverse<u64>, u32, u64);
         let mut best: Option<(Merit, NodeId, LinkId)> = None;
+        let with_group = self.site_of_group(vm);
         for target in targets.iter().filter(|target| self.takes(now, target, vm)) {
             let capacity = self.capacities.get(&target.link);
             let capacity = capacity.map_or(BytesPerSec(1), |one| one.usable());
@@ -363,7 +364,9 @@ impl Node {
             let alike = target.free.checked_ilog2().unwrap_or(0);
             let spread = mixed(vm.id.spread(), target.node.0);
             let flows = !self.stands_still(now, target.link);
-            let merit = (flows, Reverse(over), Reverse(inbound), alike, spread);
+            let site = self.directory.site_of(target.node);
+            let together = with_group.is_none() || with_group == site;
+            let merit = (flows, together, Reverse(over), Reverse(inbound), alike, spread);
             if best.is_none_or(|(most, _, _)| merit > most) {
                 best = Some((merit, target.node, target.link));
             }
@@ -483,6 +486,7 @@ impl Node {
                     rate: departure.rate,
                     setup_ms,
                     yields: departure.yields,
+                    group: self.grouped(&departure.vm),
                 };
                 Some(head.later(told))
             })
@@ -506,6 +510,7 @@ impl Node {
                 rate: BytesPerSec(0),
                 setup_ms,
                 yields: false,
+                group: self.grouped(vm),
             });
         }
         heads

@@ -293,6 +293,7 @@ impl Node {
             definition: None,
             decided: crate::journal::Decided::Open,
             paused_at: None,
+            guest: None,
             pause_seen: false,
             ran_on: false,
             giving_up: None,
@@ -357,6 +358,10 @@ impl Node {
         if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
             let pause = Pause::of(tuning, &departure.vm, rate.share(expected), round_trip);
             departure.begin(now, start_ms, pause, fx);
+            let (group, to) = (departure.vm.policy.group(), departure.to);
+            if let Some(group) = group {
+                self.group_begins(group, Some(to));
+            }
         }
     }
 
@@ -444,6 +449,7 @@ impl Node {
             }
         }
         self.arrivals.settled.tick(now, fx);
+        self.forget_groups();
     }
 
     /// Has what is left here of VMs that run elsewhere forgotten, again and again: a hypervisor may

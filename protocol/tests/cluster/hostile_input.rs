@@ -223,6 +223,10 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 rate: BytesPerSec(number()),
                 setup_ms: number() as u32,
                 yields: number() % 2 == 0,
+                group: (number() % 2 == 0).then(|| lifeboat_protocol::groups::Grouped {
+                    id: lifeboat_protocol::ids::GroupId(number() % 3),
+                    begun: number() % 2 == 0,
+                }),
             });
             Message::Heartbeat(Heartbeat {
                 incarnation: life,

@@ -72,6 +72,24 @@ fn cut_one_way() {
 }
 
 #[test]
+fn a_link_that_thins_does_not_freeze_the_guest() {
+    for at in window().step_by(20) {
+        let mut world = with_one_vm();
+        world.run(Duration::from_millis(at));
+        world.capacity /= 100_000;
+        let vm = world.vms[0];
+        let frozen = |world: &World| {
+            let places = world.places(vm);
+            !places.iter().any(|(_, place)| *place == Place::Running)
+        };
+        world.run(Duration::from_secs(15));
+        assert!(!frozen(&world), "{}", world.describe());
+        world.capacity *= 100_000;
+        finish(&mut world);
+    }
+}
+
+#[test]
 fn the_source_daemon_dies() {
     disturb(|world| world.crash(0), |world| world.start(0), &[10, 300, 5000, 20_000]);
 }

@@ -69,6 +69,8 @@ pub(crate) struct Move {
     pause_ms: u64,
     stop_now: bool,
     silent_since: Option<u64>,
+    /// Since when its carrier may send nothing although the guest is paused and bytes are left.
+    barred_since: Option<u64>,
     /// Congestion window of each of its streams, bytes.
     pub(crate) ramp: f64,
     /// What it got in the last step, bytes per second.
@@ -152,6 +154,7 @@ impl World {
             pause_ms,
             stop_now: false,
             silent_since: None,
+            barred_since: None,
             ramp: self.links[link].first_window(),
             rate: 0.0,
             stamp: 0,
@@ -356,6 +359,18 @@ impl World {
         }
     }
 
+    /// Whether its guest has stood still for too long while nothing might be sent: its daemon is dead, or has
+    /// lost its tokens.
+    fn is_barred(&mut self, index: usize) -> bool {
+        let (now, one) = (self.now, &self.moves[index]);
+        let host = &self.hosts[one.from];
+        let right = host.carrier.right(self.links[one.link].id, host.local(now));
+        let barred = one.stage == Stage::Flushing && right.is_none();
+        let one = &mut self.moves[index];
+        one.barred_since = barred.then(|| one.barred_since.unwrap_or(now));
+        one.barred_since.is_some_and(|since| now - since >= PATIENCE_PAUSED)
+    }
+
     fn advance(&mut self, index: usize) {
         let one = &self.moves[index];
         let (now, from, to, id, stage) = (self.now, one.from, one.to, one.id, one.stage);
@@ -375,6 +390,9 @@ impl World {
                 self.give_up(index, "the destination is silent");
             }
             return;
+        }
+        if self.is_barred(index) {
+            return self.give_up(index, "nothing might be sent while the guest was paused");
         }
         let arrived = self.hosts[to].hypervisor.place(id.vm);
         let opening = matches!(stage, Stage::Opening { .. });

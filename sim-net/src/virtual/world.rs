@@ -1043,6 +1043,7 @@ fn described(id: VmId, spec: &scenario::Vm) -> Vm {
         working_set: spec.working_set.map_or(0, |set| set.0),
         policy: Policy {
             priority: spec.priority,
+            group: spec.group.clone(),
             stop_and_copy: spec.stop_and_copy,
             ..Policy::default()
         },

@@ -322,7 +322,7 @@ impl World {
             Output::Grant { .. }
             | Output::OpenMove { .. }
             | Output::SetWeight { .. }
-            | Output::SetGuestPaused { .. }
+            | Output::SetGuest { .. }
             | Output::Escalate { .. }
             | Output::CloseMove { .. }
             | Output::Notice(_) => {}

@@ -3,7 +3,7 @@
 use super::{
     AcceptMove, Channel, Compress, Event, LinkStatus, MoveState, OpenMove, SetMove, SetShare,
     Status,
-    message::{Envelope, Outcome, Reply, Request},
+    message::{Envelope, GuestState, Outcome, Reply, Request},
     server::understand,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn fuzz_seeds() -> Vec<Vec<u8>> {
             move_id: move_id(),
             weight: Some(3),
             streams: Some(8),
-            guest_paused: Some(true),
+            guest: Some(GuestState::MayPause),
         }),
         Request::CloseMove { move_id: move_id() },
         Request::SetShare(SetShare {

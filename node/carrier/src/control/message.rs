@@ -97,9 +97,22 @@ pub struct SetMove {
     /// As in [`OpenMove`]; source only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<u16>,
-    /// Whether the guest is paused, so that silence freezes it.
+    /// How the guest is: what freezes it while it is paused costs only time while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub guest_paused: Option<bool>,
+    pub guest: Option<GuestState>,
+}
+
+/// What the daemon knows of a guest that leaves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestState {
+    /// It runs, and will for a while.
+    #[default]
+    Runs,
+    /// It runs, as far as is known, and may be paused for its switchover any moment.
+    MayPause,
+    /// It stands still.
+    Paused,
 }
 
 /// What a link may carry from this host, until when.
@@ -221,6 +234,8 @@ pub enum CloseReason {
     SilentWhilePaused,
     /// The peer was silent while no daemon could say whether the guest was paused.
     SilentUnattended,
+    /// Nothing might be sent, while the guest was paused or may have been.
+    NoShareWhilePaused,
     /// The peer was silent for longer than a move is held.
     SilentTooLong,
     /// All streams were closed from the far side, and the source did not come back.
@@ -267,7 +282,7 @@ pub struct MoveStatus {
     /// Whether all its substreams (at least one) have ended.
     pub drained: bool,
     /// As last said by the daemon.
-    pub guest_paused: bool,
+    pub guest: GuestState,
     /// Bytes read from local sockets.
     pub local_in_bytes: u64,
     /// Bytes written to local sockets.

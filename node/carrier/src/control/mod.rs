@@ -18,7 +18,7 @@ pub(crate) use fuzz::{fuzz_line, fuzz_seeds};
 #[cfg(feature = "fuzz")]
 pub(crate) use line::{Line, read_line};
 pub use message::{
-    AcceptMove, Channel, CloseReason, Compress, Event, LimitedBy, LinkStatus, MoveState,
-    MoveStatus, OpenMove, PeerStatus, SetMove, SetShare, Status,
+    AcceptMove, Channel, CloseReason, Compress, Event, GuestState, LimitedBy, LinkStatus,
+    MoveState, MoveStatus, OpenMove, PeerStatus, SetMove, SetShare, Status,
 };
 pub(crate) use server::{listen, serve};

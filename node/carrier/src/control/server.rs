@@ -77,6 +77,7 @@ async fn read_requests(
             asked = &mut request => match asked? {
                 None => return Ok(()),
                 Some(asked) => {
+                    carrier.asked();
                     let (reply, subscribe) = answer(carrier, asked);
                     if subscribe {
                         events = Some(carrier.events());

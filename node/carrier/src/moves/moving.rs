@@ -24,7 +24,7 @@ use super::{core::Core, dial, life::Guest, local, watch::keep_watch};
 use crate::{
     Patience,
     clock::now_ns,
-    control::{CloseReason, Compress, Event, MoveState},
+    control::{CloseReason, Compress, Event, GuestState, MoveState},
     pace::{Head, Link, Queue, Share},
     socket::remove_socket,
     stripe::{MAX_FRAMES, MAX_WINDOW},
@@ -45,6 +45,8 @@ const MOST_AHEAD: usize = 1024 * 1024;
 const BLOCK_NS: u64 = 5_000_000;
 const SQUEEZED_BLOCK_NS: u64 = 20_000_000;
 const LEAST_BLOCK: usize = 4 * 1024;
+/// A daemon that has asked for nothing for so long stands still.
+const STANDS_STILL: Duration = Duration::from_secs(3);
 
 /// What a move has from its carrier.
 #[derive(Clone)]
@@ -53,6 +55,8 @@ pub(crate) struct Surroundings {
     pub(crate) events: broadcast::Sender<Event>,
     /// Control connections that are open.
     pub(crate) attended: Arc<AtomicUsize>,
+    /// When a daemon last asked for anything; 0 before the first.
+    pub(crate) asked_ns: Arc<AtomicU64>,
 }
 
 /// What only one end of a move has.
@@ -137,7 +141,7 @@ pub(crate) struct Move {
     pub(super) streams_wanted: AtomicU16,
     /// Lanes below this index have a task that dials them.
     streams_kept: AtomicU16,
-    guest_paused: AtomicBool,
+    guest: Mutex<GuestState>,
     pub(super) heard: Heard,
     pub(super) counters: Counters,
     pub(super) around: Surroundings,
@@ -184,7 +188,7 @@ impl Move {
             drained: AtomicBool::new(false),
             streams_wanted: AtomicU16::new(0),
             streams_kept: AtomicU16::new(0),
-            guest_paused: AtomicBool::new(false),
+            guest: Mutex::default(),
             heard: Heard::default(),
             counters: Counters::default(),
             around,
@@ -266,14 +270,21 @@ impl Move {
         self.lanes_may_be_wanted();
     }
 
-    /// The daemon says whether the guest is paused; the peer learns it at once.
-    pub(crate) fn set_guest_paused(&self, paused: bool) {
-        self.guest_paused.store(paused, Relaxed);
+    /// The daemon says how the guest is; the peer learns it at once.
+    pub(crate) fn set_guest(&self, guest: GuestState) {
+        *self.guest.lock().expect("nothing panics under this lock") = guest;
         self.ping();
     }
 
-    pub(super) fn guest_paused(&self) -> bool {
-        self.guest_paused.load(Relaxed)
+    /// As last said by the daemon.
+    pub(super) fn guest_state(&self) -> GuestState {
+        *self.guest.lock().expect("nothing panics under this lock")
+    }
+
+    /// Whether no daemon is here, or one that stands still: it asks several times a second.
+    pub(super) fn is_deserted(&self) -> bool {
+        let silent_ns = now_ns().saturating_sub(self.around.asked_ns.load(Relaxed));
+        self.around.attended.load(Relaxed) == 0 || Duration::from_nanos(silent_ns) > STANDS_STILL
     }
 
     /// What this end knows of the guest.
@@ -283,7 +294,7 @@ impl Move {
             Side::Source { .. } => Guest::Running,
             Side::Destination { .. } => Guest::from_number(self.heard.guest.load(Relaxed)),
         };
-        if self.guest_paused() { Guest::Paused } else { word_of_source }
+        if self.guest_state() == GuestState::Paused { Guest::Paused } else { word_of_source }
     }
 
     /// Has the source ask for a sign of life.

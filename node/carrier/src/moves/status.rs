@@ -23,7 +23,7 @@ impl Move {
             link,
             state: self.state(),
             drained: self.drained.load(Relaxed),
-            guest_paused: self.guest_paused(),
+            guest: self.guest_state(),
             local_in_bytes: self.counters.local_in.load(Relaxed),
             local_out_bytes: self.counters.local_out.load(Relaxed),
             wire_sent_bytes: self.counters.wire_sent.load(Relaxed),

@@ -10,8 +10,9 @@ use tracing::debug;
 
 use super::{life::Silence, moving::Move};
 use crate::{
+    Patience,
     clock::now_ns,
-    control::{CloseReason, Event, MoveState},
+    control::{CloseReason, Event, GuestState, MoveState},
     wire::LaneKey,
 };
 
@@ -35,6 +36,8 @@ struct Watch {
     since_ping: Duration,
     idle: Duration,
     orphaned: Duration,
+    /// How long nothing may have been sent for want of a share.
+    barred: Duration,
     stalled: Duration,
     stalled_at: u64,
     ever_up: bool,
@@ -48,6 +51,7 @@ pub(super) async fn keep_watch(mv: Arc<Move>) {
         since_ping: PING_EVERY,
         idle: Duration::ZERO,
         orphaned: Duration::ZERO,
+        barred: Duration::ZERO,
         stalled: Duration::ZERO,
         stalled_at: 0,
         ever_up: false,
@@ -115,6 +119,12 @@ impl Watch {
             let core = mv.core();
             (core.lanes.len(), core.substreams.len(), core.substreams_made > 0)
         };
+        let waits = mv.is_source() && substreams > 0 && mv.share().lapses_in(now_ns()).is_none();
+        self.barred = if waits { self.barred + elapsed.min(MOST_PER_TICK) } else { Duration::ZERO };
+        let bearable = bearable_without_share(patience, mv.guest_state(), mv.is_deserted());
+        if bearable.is_some_and(|bearable| self.barred >= bearable) {
+            return Some(CloseReason::NoShareWhilePaused);
+        }
         self.idle = if substreams > 0 { Duration::ZERO } else { self.idle + elapsed };
         let drained = ever_used && substreams == 0;
         if mv.drained.swap(drained, Relaxed) != drained && drained {
@@ -175,5 +185,19 @@ impl Watch {
         drop(core);
         debug!(move_id = %mv.id, ?key, "a stream holds up the others and is dialled afresh");
         mv.lanes_may_be_wanted();
+    }
+}
+
+/// How long a move may go without a share; `None` while that costs only time. A guest that is paused then
+/// stands still on both hosts, and only a daemon gets it a new share.
+fn bearable_without_share(
+    patience: &Patience,
+    guest: GuestState,
+    deserted: bool,
+) -> Option<Duration> {
+    match (guest, deserted) {
+        (GuestState::Paused, _) | (GuestState::MayPause, true) => Some(patience.paused),
+        (GuestState::Runs, true) => Some(patience.deserted),
+        (GuestState::Runs | GuestState::MayPause, false) => None,
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lifeboat_carrier::{Client, ClientError, CloseReason, Event, MoveState, Patience};
+use lifeboat_carrier::{
+    Client, ClientError, CloseReason, Event, GuestState, MoveState, Patience, SetMove, now_ns,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream, UnixStream},
@@ -206,4 +208,59 @@ async fn a_client_notices_the_carriers_death() {
         Client::connect(world.source.path("control")).await.is_err().then_some(())
     })
     .await;
+}
+
+/// A move of which nothing may be sent after a second, with its guest as the daemon said, and the daemon
+/// gone or not. Returns whether the hypervisor's socket is closed within so many milliseconds.
+async fn closes_without_share(guest: GuestState, gone: bool, within_ms: u64) -> bool {
+    let patience = Patience { deserted: Duration::from_secs(4), ..Patience::default() };
+    let world = World::with(patience).await;
+    let memory = world.hypervisor("memory");
+    world.share(10_000_000, now_ns() + 1_000_000_000).await;
+    world.agree(MOVE, &["memory"], 1).await;
+    let (mut near, _far) = world.connect("memory", &memory).await;
+    world.until_state(&world.from, MoveState::Flowing).await;
+    let set = SetMove { move_id: MOVE.to_owned(), guest: Some(guest), ..SetMove::default() };
+    world.from.set_move(set).await.expect("set");
+    let within = Duration::from_millis(within_ms);
+    let mut byte = [0; 1];
+    let end = if gone {
+        let World { source, from, .. } = world;
+        drop(from);
+        let end = tokio::time::timeout(within, near.read(&mut byte)).await;
+        drop(source);
+        end
+    } else {
+        let asks = async {
+            loop {
+                world.from.status().await.expect("a status");
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+        };
+        tokio::select! {
+            end = tokio::time::timeout(within, near.read(&mut byte)) => end,
+            () = asks => unreachable!("it asks for ever"),
+        }
+    };
+    end.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_stands_still_without_a_share_is_let_go() {
+    let (paused, may_pause, runs) = tokio::join!(
+        closes_without_share(GuestState::Paused, false, 3500),
+        closes_without_share(GuestState::MayPause, true, 3500),
+        closes_without_share(GuestState::Runs, true, 8000),
+    );
+    assert_eq!((paused, may_pause, runs), (true, true, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_runs_is_held_without_a_share() {
+    let (may_pause, runs, deserted) = tokio::join!(
+        closes_without_share(GuestState::MayPause, false, 6000),
+        closes_without_share(GuestState::Runs, false, 6000),
+        closes_without_share(GuestState::Runs, true, 3000),
+    );
+    assert_eq!((may_pause, runs, deserted), (false, false, false));
 }

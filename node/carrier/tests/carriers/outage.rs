@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lifeboat_carrier::{CloseReason, MoveState, Patience, SetMove};
+use lifeboat_carrier::{CloseReason, GuestState, MoveState, Patience, SetMove};
 use tokio::{io::AsyncReadExt, net::UnixStream, task::JoinHandle, time::sleep};
 
 use crate::{
@@ -106,7 +106,7 @@ async fn silence_while_the_guest_is_paused_closes_the_local_sockets_at_once() {
     pour(near);
     arrived_at(&mut far).await;
     let request =
-        SetMove { move_id: MOVE.to_owned(), guest_paused: Some(true), ..SetMove::default() };
+        SetMove { move_id: MOVE.to_owned(), guest: Some(GuestState::Paused), ..SetMove::default() };
     world.from.set_move(request).await.expect("set");
     sleep(Duration::from_millis(600)).await;
     world.until_state(&world.from, MoveState::Flowing).await;

@@ -789,7 +789,7 @@ impl World {
                 let event = DepartureEvent::Definition(Ok("<domain/>".into()));
                 self.answer(host, 3 * MILLISECOND, Input::Departure(id, event));
             }
-            Output::OpenMove { .. } | Output::SetGuestPaused { .. } => {}
+            Output::OpenMove { .. } | Output::SetGuest { .. } => {}
             Output::BeginMove { id, vm, to, .. } => {
                 let to = self.index(to);
                 self.begin(host, id, vm, to);

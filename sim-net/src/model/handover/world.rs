@@ -442,7 +442,7 @@ impl World {
             Output::ReadDefinition { .. }
             | Output::OpenMove { .. }
             | Output::SetWeight { .. }
-            | Output::SetGuestPaused { .. }
+            | Output::SetGuest { .. }
             | Output::Escalate { .. }
             | Output::Grant { .. }
             | Output::Notice(_) => {}

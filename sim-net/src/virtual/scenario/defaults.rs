@@ -76,6 +76,7 @@ impl Vm {
             dirty_rate: nothing(),
             working_set: None,
             priority: priority(),
+            group: None,
             disk: ByteSize(0),
             state: VmState::Running,
             stop_and_copy: false,

@@ -1,12 +1,13 @@
-//! VMs from a CSV file: `name,host,memory,dirty_rate,working_set,priority,disk`, with a heading.
+//! VMs from a CSV file: `name,host,memory,dirty_rate,working_set,priority,group,disk`, with a
+//! heading.
 //!
 //! The heading may leave out all but the first three columns and give them in any order; an empty
 //! field stands for the default.
 
 use super::{Vm, VmState, nothing, priority};
 
-const COLUMNS: [&str; 7] =
-    ["name", "host", "memory", "dirty_rate", "working_set", "priority", "disk"];
+const COLUMNS: [&str; 8] =
+    ["name", "host", "memory", "dirty_rate", "working_set", "priority", "group", "disk"];
 
 /// Reads all VMs.
 ///
@@ -47,6 +48,7 @@ fn vm(columns: &[&str], line: &str) -> Result<Vm, String> {
         dirty_rate: field("dirty_rate").map_or(Ok(nothing()), |text| parsed("dirty_rate", text))?,
         working_set: field("working_set").map(|text| parsed("working_set", text)).transpose()?,
         priority: field("priority").map_or(Ok(priority()), |text| parsed("priority", text))?,
+        group: field("group").map(str::to_owned),
         disk: field("disk").map_or(Ok(Default::default()), |text| parsed("disk", text))?,
         state: VmState::Running,
         stop_and_copy: false,
@@ -66,9 +68,12 @@ mod tests {
 
     #[test]
     fn columns_may_stand_in_any_order() {
-        let vms = read("host,name,memory,priority\n\na1, web ,1.5GiB,\na2,db,512MiB,90\n").unwrap();
+        let vms =
+            read("host,name,memory,priority,group\n\na1, web ,1.5GiB,,\na2,db,512MiB,90,shop\n")
+                .unwrap();
         assert_eq!((vms[0].name.as_str(), vms[0].memory.0, vms[0].priority), ("web", 3 << 29, 50));
         assert_eq!((vms[1].host.as_str(), vms[1].priority), ("a2", 90));
+        assert_eq!((&vms[0].group, vms[1].group.as_deref()), (&None, Some("shop")));
     }
 
     #[test]

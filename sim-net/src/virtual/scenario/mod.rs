@@ -210,6 +210,9 @@ pub struct Vm {
     /// 0 (last) to 100 (first). Default 50.
     #[serde(default = "priority")]
     pub priority: u8,
+    /// The group with which it leaves. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Disk that must travel, too. Default none.
     #[serde(default)]
     pub disk: ByteSize,

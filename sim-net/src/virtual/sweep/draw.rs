@@ -206,6 +206,7 @@ fn draw_vms(
     let count = if size == Size::Ten { 40 } else { count };
     // All of them together take the link so many seconds.
     let seconds = random.between(5, if small { 30 } else { 60 });
+    let grouped = random.permille(200);
     let mean = (capacity * seconds / count).clamp(16 * MIB, 4096 * MIB);
     (1..=count)
         .map(|number| {
@@ -224,6 +225,8 @@ fn draw_vms(
                 dirty_rate: Rate::from_bytes_per_sec(dirty),
                 working_set: Some(ByteSize(memory * random.between(10, 500) / 1000)),
                 priority: [50, 50, 50, 90, 10][random.below(5) as usize],
+                group: (grouped && random.permille(500))
+                    .then(|| random.pick(&["shop", "mail"]).to_string()),
                 disk: ByteSize(0),
                 state,
                 stop_and_copy: random.permille(500),
