@@ -444,6 +444,11 @@ impl Arrival {
         !config.planted(Bug::ReservationForEver) && now.since(self.renewed_at) > config.reservation
     }
 
+    /// Whether no guest is here although one comes: a hypervisor may keep the definition of one that ended.
+    pub(crate) fn has_no_guest(&self, copy: Copy) -> bool {
+        !self.offline() && matches!(copy, Copy::Absent | Copy::ShutOff)
+    }
+
     fn settle(&mut self, now: Instant, fx: &mut Effects) {
         let id = self.id;
         self.downtime_ms = self.stood_still_ms(now);
@@ -507,8 +512,8 @@ impl Arrival {
                 self.settle(now, fx);
             }
             (Phase::Resuming { .. }, Copy::Paused) if self.committed => self.run(now, fx),
-            (Phase::Preparing | Phase::Expected | Phase::Complete { .. }, Copy::Absent)
-                if self.withheld =>
+            (Phase::Preparing | Phase::Expected | Phase::Complete { .. }, _)
+                if self.withheld && self.has_no_guest(copy) =>
             {
                 fx.drop_preparation(id);
                 fx.out(Output::CloseMove { id });
@@ -533,11 +538,14 @@ impl Arrival {
             }
             (Phase::Complete { .. }, Copy::Paused) if self.withheld => self.tell_withheld(fx),
             // It was ended by hand, or its hypervisor lost it.
-            (Phase::Complete { .. }, Copy::Absent) if !self.committed && !self.offline() => {
-                fx.send(id.source, Direct::DestinationHas { id, copy });
+            (Phase::Complete { .. }, _) if !self.committed && self.has_no_guest(copy) => {
+                fx.send(id.source, Direct::DestinationHas { id, copy: Copy::Absent });
             }
-            (phase, Copy::Absent)
-                if phase != Phase::Settled && self.committed && !self.offline() && !self.lost =>
+            (phase, _)
+                if phase != Phase::Settled
+                    && self.committed
+                    && self.has_no_guest(copy)
+                    && !self.lost =>
             {
                 self.lost = true;
                 self.tell(
@@ -549,7 +557,7 @@ impl Arrival {
                         self.vm.name
                     ),
                 );
-                fx.send(id.source, Direct::DestinationHas { id, copy });
+                fx.send(id.source, Direct::DestinationHas { id, copy: Copy::Absent });
             }
             _ => {}
         }

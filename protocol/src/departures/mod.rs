@@ -121,6 +121,8 @@ pub struct Departure {
     pub(crate) definition: Option<String>,
     pub(crate) decided: Decided,
     pub(crate) paused_at: Option<Instant>,
+    /// When the move was last given up, or closed, while its guest was paused.
+    pub(crate) let_go_at: Option<Instant>,
     /// What the carrier was told of the guest.
     pub(crate) guest: Option<Guest>,
     /// Whether its guest's pause was seen to begin, so that its length is known.
@@ -164,6 +166,8 @@ pub struct Departure {
     pub(crate) limit: Option<BytesPerSec>,
     /// Whether people have been told that it stands still.
     pub(crate) told_still: bool,
+    /// Whether people were told that somebody else was moving it.
+    pub(crate) told_foreign: bool,
     /// Whether nothing of it runs here and a complete copy waits there, and nobody knows whether the guest
     /// ran on here after that was made.
     pub(crate) orphaned: bool,

@@ -48,7 +48,11 @@ impl Departure {
         spares_since: Option<Instant>,
     ) {
         if !self.is_copying() || self.held || self.limit.is_none() && !may_flow(granted) {
-            (self.flowed_at, self.limit, self.told_still) = (now, None, false);
+            (self.limit, self.told_still) = (None, false);
+            // How long nothing has flowed of a paused guest counts on.
+            if self.paused_at.is_none() {
+                self.flowed_at = now;
+            }
             return;
         }
         // What its host had to spare before it flowed says nothing of it.

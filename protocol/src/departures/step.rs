@@ -371,6 +371,14 @@ impl Departure {
                 self.ask(now, fx);
             }
             Copy::Running | Copy::Paused | Copy::Switching if outgoing => {
+                if !core::mem::replace(&mut self.told_foreign, true) {
+                    let text = format!(
+                        "{} was being moved by somebody else, or by a former life of this daemon: that move \
+                         is given up, and an evacuation moves it",
+                        self.vm.name
+                    );
+                    self.tell(fx, NoticeKind::Vm, text);
+                }
                 fx.out(Output::AbortMove { id: self.id });
             }
             Copy::Running | Copy::Paused | Copy::Switching | Copy::Incoming => {}
@@ -679,6 +687,7 @@ pub(crate) fn restored(
         decided: record.decided,
         paused_at: None,
         guest: None,
+        let_go_at: None,
         pause_seen: false,
         ran_on: false,
         giving_up: None,
@@ -696,6 +705,7 @@ pub(crate) fn restored(
         flowed_at: now,
         limit: None,
         told_still: false,
+        told_foreign: false,
         orphaned: false,
         yields: false,
         held: false,

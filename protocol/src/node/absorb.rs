@@ -574,7 +574,10 @@ impl Node {
                     true => Some(Answer::Kept),
                     false => answer_without_record(offline, copy, outgoing),
                 }
-            } else if self.arrivals.by_id(id).is_some() || copy == Copy::Absent {
+            } else if let Some(arrival) = self.arrivals.by_id(id) {
+                let nothing = arrival.has_no_guest(copy);
+                Some(Answer::Has(if nothing { Copy::Absent } else { copy }))
+            } else if copy == Copy::Absent {
                 Some(Answer::Has(copy))
             } else if copy == Copy::Running {
                 Some(Answer::Settled)

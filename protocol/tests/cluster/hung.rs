@@ -5,7 +5,7 @@ use crate::{
     shown::listed,
     world::{MIB, Setup, World, hypervisor::Place, moves::Hung},
 };
-use lifeboat_protocol::{VmId, output::NoticeKind};
+use lifeboat_protocol::{VmId, command::Command, output::NoticeKind};
 use std::time::Duration;
 
 /// Six VMs on two hosts, of which the first one to move has just stopped to flow.
@@ -54,4 +54,31 @@ fn a_vm_whose_destination_hangs_is_moved_elsewhere() {
     let (mut world, _) = with_one_that_hangs(Hung::Destination);
     let took = finish(&mut world);
     assert!(took < Duration::from_secs(90), "{took:?}");
+}
+
+#[test]
+fn a_destination_that_hangs_inside_the_switchover_does_not_freeze_the_guest() {
+    for abort in [false, true] {
+        let mut world = World::new(&Setup::new(1, 2));
+        let vm = world.add_vm(0, 300 * MIB, 8_000_000);
+        world.run(Duration::from_secs(10));
+        let evacuation = world.evacuate(0);
+        let switches =
+            |world: &World| world.places(vm).iter().any(|(_, place)| *place == Place::Switching);
+        world.run_until(LIMIT, "it switches", switches);
+        world.hang(vm, Some(Hung::Destination));
+        if abort {
+            world.command(0, Command::Cancel { id: evacuation, abort: true });
+        }
+        let runs =
+            |world: &World| world.places(vm).iter().any(|(_, place)| *place == Place::Running);
+        let took = world.run_until(LIMIT, "it runs", runs);
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        if !abort {
+            world.run(Duration::from_secs(2));
+            let named = world.notices(NoticeKind::Failed);
+            assert!(named.iter().any(|one| one.text.contains("stood still")), "{named:?}");
+            finish(&mut world);
+        }
+    }
 }

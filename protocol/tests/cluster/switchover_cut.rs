@@ -3,9 +3,10 @@
 
 use crate::{
     LIMIT, finish,
+    shown::listed,
     world::{MIB, Setup, World, hypervisor::Place},
 };
-use lifeboat_protocol::command::Command;
+use lifeboat_protocol::{command::Command, output::NoticeKind};
 use std::time::Duration;
 
 fn with_one_vm() -> World {
@@ -148,4 +149,32 @@ fn the_whole_destination_dies() {
         let lost = world.died_with_host.contains(&vm);
         assert!(lost || world.home(vm).is_some_and(|home| home > 0), "{}", world.describe());
     }
+}
+
+/// The copy's process dies when its source has given it away: the hypervisor keeps its definition.
+#[test]
+fn a_copy_that_dies_and_leaves_its_definition_is_lost() {
+    let mut world = with_one_vm();
+    let vm = world.vms[0];
+    let to = world.places(vm).iter().map(|(host, _)| *host).find(|host| *host > 0).unwrap();
+    world.run_until(LIMIT, "it switches", |world| {
+        world.places(vm).contains(&(0, Place::Switching))
+    });
+    world.freeze(to, Duration::from_secs(1));
+    world.run_until(LIMIT, "it is given away", |world| {
+        world.places(vm).contains(&(0, Place::MovedAway))
+    });
+    assert!(world.hosts[to].hypervisor.turn(vm, Place::Paused, Place::ShutOff));
+    world.changed(to);
+    world.run(Duration::from_secs(5));
+    let alarms = world.notices(NoticeKind::Alarm);
+    let said = |text: &str| alarms.iter().any(|one| one.text.contains(text));
+    assert!(said("is not here: start it cold"), "{alarms:?}");
+    assert!(said("is not there any more"), "{alarms:?}");
+    let shown = listed(&world, 1 + to % 2);
+    let reasons: Vec<&String> = shown.iter().flat_map(|one| &one.1.reasons).collect();
+    assert!(reasons.iter().any(|one| one.contains("start it cold")), "{reasons:?}");
+    assert!(world.hosts[to].hypervisor.turn(vm, Place::ShutOff, Place::Running));
+    world.changed(to);
+    finish(&mut world);
 }

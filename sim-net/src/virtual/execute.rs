@@ -134,6 +134,11 @@ impl World {
                 }
             }
             Output::CloseMove { id } => {
+                if let Some(index) =
+                    self.moves.iter().position(|one| one.id == id && one.from == host)
+                {
+                    self.give_up(index, "its carrier closed it");
+                }
                 let prepared = &mut self.hosts[host].hypervisor.prepared;
                 if prepared.get(&id.vm) == Some(&id) {
                     prepared.remove(&id.vm);

@@ -583,7 +583,7 @@ impl World {
     }
 
     /// The hypervisor's list has changed.
-    fn changed(&mut self, host: usize) {
+    pub(crate) fn changed(&mut self, host: usize) {
         if std::mem::replace(&mut self.hosts[host].change_told, false) {
             self.push(self.now + 5 * MILLISECOND, Event::Lists { host });
         }
@@ -844,6 +844,7 @@ impl World {
                 self.changed(host);
             }
             Output::CloseMove { id } => {
+                self.close_carried(host, id);
                 let prepared = &mut self.hosts[host].prepared;
                 if prepared.get(&id.vm) == Some(&id) {
                     prepared.remove(&id.vm);

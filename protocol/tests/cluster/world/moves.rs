@@ -139,10 +139,13 @@ impl World {
 
     /// Gives a move up unless it is complete at the destination already, or its source hangs.
     pub(super) fn abort(&mut self, id: MoveId) {
-        let complete = |one: &Move| {
-            one.hung == Some(Hung::Source) || matches!(one.stage, Stage::Acknowledging { .. })
+        // A hypervisor that waits, with its guest paused, for one that hangs does not hear it.
+        let deaf = |one: &Move| {
+            one.hung == Some(Hung::Source)
+                || one.hung.is_some() && one.paused()
+                || matches!(one.stage, Stage::Acknowledging { .. })
         };
-        if let Some(index) = self.moves.iter().position(|one| one.id == id && !complete(one)) {
+        if let Some(index) = self.moves.iter().position(|one| one.id == id && !deaf(one)) {
             self.give_up(index, "aborted");
         }
     }
@@ -165,6 +168,14 @@ impl World {
     }
 
     /// Ends a move at its source: the guest runs on there.
+    /// The carrier at the source closes a move's connections, whoever hangs at the other end.
+    pub(super) fn close_carried(&mut self, host: usize, id: MoveId) {
+        let wakes = |one: &Move| one.from == host && one.hung != Some(Hung::Source);
+        if let Some(index) = self.moves.iter().position(|one| one.id == id && wakes(one)) {
+            self.give_up(index, "its carrier closed it");
+        }
+    }
+
     fn give_up(&mut self, index: usize, why: &str) {
         let one = self.moves.remove(index);
         if self.hosts[one.from].hypervisor.turn(one.id.vm, Place::Switching, Place::Running) {
