@@ -157,14 +157,13 @@ fn a_copy_that_dies_and_leaves_its_definition_is_lost() {
     let mut world = with_one_vm();
     let vm = world.vms[0];
     let to = world.places(vm).iter().map(|(host, _)| *host).find(|host| *host > 0).unwrap();
-    world.run_until(LIMIT, "it switches", |world| {
-        world.places(vm).contains(&(0, Place::Switching))
-    });
+    world
+        .run_until(LIMIT, "it switches", |world| world.places(vm).contains(&(0, Place::Switching)));
     world.freeze(to, Duration::from_secs(1));
     world.run_until(LIMIT, "it is given away", |world| {
         world.places(vm).contains(&(0, Place::MovedAway))
     });
-    assert!(world.hosts[to].hypervisor.turn(vm, Place::Paused, Place::ShutOff));
+    assert!(world.hosts[to].hypervisor.turn(vm, Place::Arrived, Place::ShutOff));
     world.changed(to);
     world.run(Duration::from_secs(5));
     let alarms = world.notices(NoticeKind::Alarm);
@@ -176,5 +175,7 @@ fn a_copy_that_dies_and_leaves_its_definition_is_lost() {
     assert!(reasons.iter().any(|one| one.contains("start it cold")), "{reasons:?}");
     assert!(world.hosts[to].hypervisor.turn(vm, Place::ShutOff, Place::Running));
     world.changed(to);
-    finish(&mut world);
+    world.run_until(LIMIT, "it is known to run", |world| {
+        listed(world, 1 + to % 2).iter().all(|one| one.1.reasons.is_empty())
+    });
 }

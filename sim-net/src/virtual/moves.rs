@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Ends a move at its source: the guest runs on there.
-    fn give_up(&mut self, index: usize, why: &str) {
+    pub(crate) fn give_up(&mut self, index: usize, why: &str) {
         let one = self.moves.remove(index);
         self.bytes_wasted += one.sent;
         if self.run_on(one.from, one.id.vm) {
