@@ -3,6 +3,8 @@
 //! One request, one answer, except [`Request::Events`] with `follow`, which goes on. Every field
 //! that is a quantity names its unit.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// What can be asked of a daemon.
@@ -56,6 +58,9 @@ pub struct Declared {
     /// VMs that stood still because the dead host had said that it runs them, too.
     pub freed: Vec<String>,
 }
+
+/// The longest deadline; whoever has more time needs none.
+pub const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The terms of an evacuation, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,8 +382,19 @@ pub struct Report {
     pub doubles: Vec<DoubleInfo>,
     /// If it was ended: active evacuations that go on to move VMs from hosts which it empties, too.
     pub goes_on: Vec<String>,
+    /// Other evacuations that have moved VMs from its hosts since it was started.
+    pub moved_by: Vec<MovedBy>,
     /// Measures over those that have arrived.
     pub measures: Option<Measures>,
+}
+
+/// What another evacuation moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovedBy {
+    /// Its id.
+    pub id: String,
+    /// How many VMs have left because of it.
+    pub vms: usize,
 }
 
 /// A completed move.

@@ -60,6 +60,19 @@ pub(crate) async fn end(socket: &Path) -> Result<End, String> {
     }
 }
 
+/// Ends a carrier at once, whatever it does, even if it was stopped. Its number must be known to be its
+/// own still.
+///
+/// # Errors
+/// A sentence, if the system does not do it.
+pub(crate) fn kill(process: Option<i32>) -> Result<(), String> {
+    let pid = process
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| "it is not known which process is the carrier".to_owned())?;
+    kill_process(pid, Signal::KILL)
+        .map_err(|error| format!("cannot end the carrier, process {pid}: {error}"))
+}
+
 fn is_nobody(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

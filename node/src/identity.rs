@@ -31,6 +31,12 @@ pub enum IdentityError {
         "the key file {0} does not exist; make one with `lifeboat init`, or set key_file to where it is"
     )]
     Missing(PathBuf),
+    /// Something else has the name.
+    #[error(
+        "the key file {0} is a directory; set key_file to the file in it, or make a key with `lifeboat \
+         init`"
+    )]
+    Directory(PathBuf),
     /// Others than the owner can read or change the file.
     #[error(
         "the key file {path} has mode {mode:04o}, so others than its owner can use it; \
@@ -78,7 +84,11 @@ impl NodeIdentity {
             _ => IdentityError::Io { doing: "read", path: path.to_owned(), cause },
         };
         let file = File::open(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+        let about = file.metadata().map_err(failed)?;
+        if about.is_dir() {
+            return Err(IdentityError::Directory(path.to_owned()));
+        }
+        let mode = about.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
             return Err(IdentityError::ReadableByOthers { path: path.to_owned(), mode });
         }
@@ -159,6 +169,13 @@ mod tests {
         let second = NodeIdentity::generate().store(&path);
         assert!(matches!(second, Err(IdentityError::Exists(_))));
         assert_eq!(NodeIdentity::load(&path).unwrap().peer_id(), identity.peer_id());
+    }
+
+    #[test]
+    fn a_directory_is_called_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = NodeIdentity::load(dir.path()).unwrap_err();
+        assert!(matches!(error, IdentityError::Directory(_)), "{error}");
     }
 
     #[test]

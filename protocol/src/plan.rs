@@ -153,7 +153,10 @@ impl Node {
                 let mut candidate = Candidate::new(source, one);
                 if host.journal_fails {
                     let reason = format!("the journal of {} cannot be written", entry.name);
-                    candidate.reasons.push(reason);
+                    // Its host says why, too, once it was asked to let it go.
+                    if !candidate.one.reasons.iter().any(|known| known.starts_with(&reason)) {
+                        candidate.reasons.push(reason);
+                    }
                 }
                 if candidate.one.state == VmState::Unknown || asked && candidate.is_kept() {
                     candidate.stays(candidate.one.reasons.clone());

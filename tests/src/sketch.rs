@@ -1,7 +1,7 @@
 //! What a test wants to stand where.
 
 use lifeboat_sim_net::live::hypervisor::protocol::Definition;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
@@ -17,6 +17,8 @@ pub struct Sketch {
     pub vms: Vec<u64>,
     /// Bytes per second that each guest dirties.
     pub dirty_rate: u64,
+    /// The longest pause that their policy allows, in milliseconds, if it says any.
+    pub max_downtime: Option<u64>,
     /// Memory for VMs on each host, in MiB.
     pub memory: u64,
     /// What the WAN carries in each direction, in Mbit/s.
@@ -32,6 +34,7 @@ impl Default for Sketch {
             destinations: 2,
             vms: vec![24; 6],
             dirty_rate: 256 << 10,
+            max_downtime: None,
             memory: 1024,
             capacity: 200,
             round_trip: 20.0,
@@ -52,7 +55,11 @@ impl Sketch {
     /// VMs with the hosts that they run on at first.
     pub fn definitions(&self) -> Vec<(String, Definition)> {
         let one = |(index, memory): (usize, &u64)| {
-            (format!("a{}", index % self.sources + 1), definition(index, *memory, self.dirty_rate))
+            let mut made = definition(index, *memory, self.dirty_rate);
+            if let Some(longest) = self.max_downtime {
+                made.policy = json!({ "max_downtime_ms": longest });
+            }
+            (format!("a{}", index % self.sources + 1), made)
         };
         self.vms.iter().enumerate().map(one).collect()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::api::Terms;
+use crate::api::{LONGEST_DEADLINE, Terms};
 use crate::config::DEFAULT_PORT;
 use crate::demo::DemoOptions;
 use crate::units::parse_duration;
@@ -544,9 +544,6 @@ fn name(text: &str) -> Result<String, String> {
         name => Ok(name.to_owned()),
     }
 }
-
-/// The longest deadline; whoever has more time needs none.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 fn deadline(text: &str) -> Result<Duration, String> {
     if text.trim_start().starts_with('-') {

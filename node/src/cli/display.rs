@@ -216,6 +216,7 @@ mod tests {
             uncertain: Vec::new(),
             doubles: Vec::new(),
             goes_on: Vec::new(),
+            moved_by: Vec::new(),
             measures: None,
         };
         assert_eq!(

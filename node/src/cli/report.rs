@@ -130,6 +130,10 @@ pub(super) fn summary(report: &Report) -> String {
     if one.vms_unknown > 0 {
         let _ = write!(out, ", of {} it is not certain where they run", one.vms_unknown);
     }
+    for other in &report.moved_by {
+        let have = if other.vms == 1 { "has" } else { "have" };
+        let _ = write!(out, ", {} {have} left by evacuation {}", words::vms(other.vms), other.id);
+    }
     match &report.measures {
         Some(measures) => {
             let _ = write!(out, "\n\n{}", table_of_measures(measures));
@@ -260,7 +264,7 @@ fn against_needed(measures: &Measures) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::samples;
+    use crate::{api::MovedBy, cli::samples};
 
     #[test]
     fn a_report_is_complete() {
@@ -420,6 +424,13 @@ mod tests {
     fn a_score_below_physics_is_explained() {
         let text = table_of_measures(&Measures { score: 0.8, ..samples::measures() });
         assert!(text.contains("0.80") && text.contains("compression"), "{text}");
+    }
+
+    #[test]
+    fn what_another_evacuation_moved_is_said() {
+        let moved_by = vec![MovedBy { id: "5".to_owned(), vms: 2 }];
+        let text = summary(&Report { moved_by, ..samples::report() });
+        assert!(text.starts_with("0 of 0 VMs arrived, 2 VMs have left by evacuation 5"), "{text}");
     }
 
     #[test]

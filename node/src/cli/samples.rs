@@ -158,6 +158,7 @@ pub(super) fn report() -> Report {
         uncertain: Vec::new(),
         doubles: Vec::new(),
         goes_on: Vec::new(),
+        moved_by: Vec::new(),
         measures: None,
     }
 }

@@ -82,7 +82,12 @@ impl ControlClient {
     /// Asks. Read the answer with [`ControlClient::next`] until it is done.
     pub async fn request(&mut self, request: &impl Serialize) -> Result<(), ClientError> {
         let line = encode(request).ok_or(ClientError::TooLong)?;
-        self.writer.write_all(&line).await.map_err(|error| self.failed(error))
+        let Err(error) = self.writer.write_all(&line).await else { return Ok(()) };
+        // A daemon that ended the connection without reading may have said why.
+        match self.next().await {
+            Err(refused @ ClientError::Refused(_)) => Err(refused),
+            _ => Err(self.failed(error)),
+        }
     }
 
     /// The next part of the answer: `More` or `Done`. A refusal is an error.

@@ -23,7 +23,7 @@ use super::{Line, MAX_LINE_BYTES, Reply, encode, read_line};
 
 /// Clients at a time; more are told so.
 const MAX_CLIENTS: usize = 64;
-/// Clients that are told so at a time; more are let go without a word.
+/// Clients that are told so and waited for at a time; from more the connection is closed at once.
 const MAX_REFUSED: usize = 64;
 /// How long such a client may take to read it.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -227,40 +227,50 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
         match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
                 tokio::spawn(async move {
-                    serve(stream, requests).await;
+                    serve(stream, requests, ASKS_WITHIN).await;
                     drop(permit);
                 });
             }
             Err(_) => {
-                let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() else { continue };
+                let permit = Arc::clone(&refusals).try_acquire_owned();
+                let (reader, mut client) = parts(stream);
+                // There is room in a new connection for the reason: nothing waits here.
+                if !client.write(Reply::Error(reason_full())).await {
+                    continue;
+                }
+                let Ok(permit) = permit else { continue };
                 tokio::spawn(async move {
-                    refuse(stream).await;
-                    drop(permit);
+                    see_off(reader).await;
+                    drop((client, permit));
                 });
             }
         }
     }
 }
 
-/// Tells a client that there is no room, and waits until it has gone: one that finds the connection
-/// closed when it asks does not look for what was said.
-async fn refuse(stream: UnixStream) {
-    let (mut reader, writer) = stream.into_split();
-    let reason = format!("{MAX_CLIENTS} clients are connected already; try again later");
-    let mut client = Client { writer };
-    if client.write(Reply::Error(reason)).await {
-        let _ = timeout(REFUSED_WITHIN, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
-    }
+fn parts(stream: UnixStream) -> (OwnedReadHalf, Client) {
+    let (reader, writer) = stream.into_split();
+    (reader, Client { writer })
 }
 
-/// Serves one client until it goes, request by request.
-async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>) {
-    let (reader, writer) = stream.into_split();
+fn reason_full() -> String {
+    format!("{MAX_CLIENTS} clients are connected already, and nothing was read; try again later")
+}
+
+/// Waits until a client that was refused has gone: one that finds the connection closed when it asks may
+/// not look for what was said.
+async fn see_off(mut reader: OwnedReadHalf) {
+    // It is let go all the same.
+    let _ = timeout(REFUSED_WITHIN, tokio::io::copy(&mut reader, &mut tokio::io::sink())).await;
+}
+
+/// Serves one client until it goes, request by request, or asks nothing for too long.
+async fn serve(stream: UnixStream, requests: mpsc::Sender<Request>, asks_within: Duration) {
+    let (reader, mut client) = parts(stream);
     let mut reader = BufReader::new(reader);
-    let mut client = Client { writer };
     loop {
-        let Ok(read) = timeout(ASKS_WITHIN, read_line(&mut reader)).await else {
-            let seconds = ASKS_WITHIN.as_secs();
+        let Ok(read) = timeout(asks_within, read_line(&mut reader)).await else {
+            let seconds = asks_within.as_secs();
             let reason = format!("nothing was asked for {seconds} s; connect again to ask more");
             client.write(Reply::Error(reason)).await;
             return;
@@ -366,6 +376,18 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_asks_nothing_is_told_so_and_let_go() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (requests, _waiting) = mpsc::channel(1);
+        serve(ours, requests, Duration::ZERO).await;
+        let mut theirs = BufReader::new(theirs);
+        let Ok(Line::Text(said)) = read_line(&mut theirs).await else { panic!("nothing was said") };
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("connect again to ask more"), "{said}");
+        assert!(matches!(read_line(&mut theirs).await, Ok(Line::End)));
+    }
 
     #[test]
     fn groups_are_found_by_name() {

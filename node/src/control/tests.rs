@@ -196,3 +196,23 @@ async fn one_client_too_many_can_still_ask_and_is_told_so() {
     assert_eq!(closed, Err(io::ErrorKind::WouldBlock));
     asked.expect("it can still ask, and reads why there is no answer");
 }
+
+#[tokio::test]
+async fn whoever_comes_beyond_those_that_are_waited_for_reads_why_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_server, _requests) = ControlServer::bind(&socket_in(&dir), None).unwrap();
+    let mut others = Vec::new();
+    for _ in 0..128 {
+        others.push(within(UnixStream::connect(socket_in(&dir))).await.unwrap());
+    }
+    for is_closed_before in [false, true] {
+        let mut late = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+        if is_closed_before {
+            // The daemon takes connections in their order, and has closed this one when the next is heard.
+            let mut next = within(ControlClient::connect(&socket_in(&dir))).await.unwrap();
+            within(next.next()).await.unwrap_err();
+        }
+        let refused = within(late.call(&json!("status"))).await.unwrap_err();
+        assert!(refused.to_string().contains("nothing was read"), "{refused}");
+    }
+}

@@ -16,7 +16,10 @@ use super::{
     infos::{host_info, link_info, milliseconds, plan_info, state_name, vm_info},
 };
 use crate::{
-    api::{Cancelled, Declared, DoubleInfo, EvacuationInfo, Request, Started, Status, Terms},
+    api::{
+        Cancelled, Declared, DoubleInfo, EvacuationInfo, LONGEST_DEADLINE, Request, Started,
+        Status, Terms,
+    },
     control::{self, Responder},
 };
 
@@ -27,11 +30,9 @@ impl Daemon {
     /// Answers one request, or says why not.
     pub(super) fn answer(&mut self, request: control::Request) {
         let control::Request { value, responder } = request;
-        let request: Request = match serde_json::from_value(value) {
+        let request = match understood(value) {
             Ok(request) => request,
-            Err(error) => {
-                return refuse(responder, format!("this request is not understood: {error}"));
-            }
+            Err(why) => return refuse(responder, format!("this request is not understood: {why}")),
         };
         match request {
             Request::Status => finish(responder, &self.status()),
@@ -148,6 +149,10 @@ impl Daemon {
         }
         checked.from_hosts.sort_unstable();
         checked.from_hosts.dedup();
+        let longest = u64::try_from(LONGEST_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+        if let Some(ms) = terms.deadline_ms.filter(|ms| *ms > longest) {
+            wrong.push(format!("a deadline of {ms} ms is more than a year; leave it out for none"));
+        }
         if wrong.is_empty() {
             wrong = Evacuations::refusals(
                 self.node.directory(),
@@ -352,6 +357,18 @@ impl Daemon {
     }
 }
 
+fn understood(value: serde_json::Value) -> Result<Request, String> {
+    let fields = value.as_object().map_or(0, serde_json::Map::len);
+    let request = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    match request {
+        // Of what has no fields, serde does not look at any.
+        Request::Status | Request::Vms if fields > 1 => {
+            Err("it takes no field beside `op`".to_owned())
+        }
+        request => Ok(request),
+    }
+}
+
 fn finish(responder: Responder, answer: &impl serde::Serialize) {
     let answer = serde_json::to_value(answer);
     tokio::spawn(async move {
@@ -394,6 +411,20 @@ fn nothing_is_active(done: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_that_is_not_known_is_refused() {
+        let check = |text: &str, good: bool| {
+            let value = serde_json::from_str(text).expect("it is JSON");
+            assert_eq!(understood(value).is_ok(), good, "{text}");
+        };
+        check(r#"{"op":"status"}"#, true);
+        check(r#"{"op":"status","x":1}"#, false);
+        check(r#"{"op":"vms","x":1}"#, false);
+        check(r#"{"op":"events","follow":true}"#, true);
+        check(r#"{"op":"events","follow":true,"x":1}"#, false);
+        check(r#"{"op":"evacuate","from":["a"],"to":["b"],"x":1}"#, false);
+    }
 
     #[test]
     fn what_is_done_is_named_where_nothing_is_active() {

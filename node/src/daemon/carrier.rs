@@ -1,5 +1,5 @@
-//! The daemon's side of the carrier: finds the one that runs, starts one if none does, and reads
-//! what it measures.
+//! The daemon's side of the carrier: finds the one that runs, starts one if none does, reads what it
+//! measures, and ends one that hangs.
 //!
 //! The carrier is started apart from this process and outlives it; a restarted daemon adopts it
 //! with all its moves.
@@ -16,8 +16,11 @@ use lifeboat_carrier::{Client, ClientError, CloseReason, Event, MoveState, Statu
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
-use super::carrier_log::CarrierLog;
-use crate::lifeline;
+use super::{
+    carrier_log::CarrierLog,
+    hung::{GuestPaused, Unanswered, answered},
+};
+use crate::{carrier_process, lifeline};
 
 /// How often the carrier's counters are read. The rates that the protocol learns from are means
 /// over this.
@@ -61,18 +64,13 @@ pub(super) enum CarrierNews {
 pub(super) enum Loss {
     /// It has ended, and every move that it had with it.
     Died,
-    /// It says nothing. Its moves go on if it speaks again.
+    /// It hung, and this daemon has ended it.
+    Ended,
+    /// It hangs, and cannot be ended. Its moves go on if it speaks again.
     Silent,
 }
 
 impl Loss {
-    fn of(error: &ClientError) -> Self {
-        match error {
-            ClientError::Late => Self::Silent,
-            ClientError::Refused(_) | ClientError::Disconnected | ClientError::Io(_) => Self::Died,
-        }
-    }
-
     /// What happened, and what becomes of its moves.
     pub(super) fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -80,10 +78,15 @@ impl Loss {
                 "the carrier here died",
                 "the carrier here died; its moves start over with a new one",
             ),
+            Self::Ended => (
+                "the carrier here hung and was ended",
+                "the carrier here did not answer and was ended, so that no guest waits for it; its \
+                 moves start over with a new one",
+            ),
             Self::Silent => (
                 "the carrier here does not answer",
-                "the carrier here does not answer; its moves go on if it does so again, and start \
-                 over if it has to be ended",
+                "the carrier here does not answer and could not be ended; its moves go on if it does \
+                 so again, and start over if it ends",
             ),
         }
     }
@@ -115,6 +118,7 @@ pub(super) struct Supervisor {
     pub(super) upstream: std::net::SocketAddr,
     pub(super) link: CarrierLink,
     pub(super) news: UnboundedSender<CarrierNews>,
+    pub(super) guest_paused: GuestPaused,
 }
 
 impl Supervisor {
@@ -127,11 +131,17 @@ impl Supervisor {
             match Client::connect(&self.socket).await {
                 Ok(client) => {
                     (pause, told) = (RETRY_MIN, false);
-                    let reason = self.attend(Arc::new(client)).await;
+                    let client = Arc::new(client);
+                    let loss = match self.attend(&client).await {
+                        Unanswered::Hangs => end(&client).await,
+                        Unanswered::Failed(reason) => {
+                            warn!(%reason, "the carrier is lost; looking for it, or starting it again");
+                            Loss::Died
+                        }
+                    };
                     self.link.set(None);
-                    warn!(%reason, "the carrier is lost; looking for it, or starting it again");
                     // The daemon may have stopped listening: then this task ends with it.
-                    let _ = self.news.send(CarrierNews::Down(Loss::of(&reason)));
+                    let _ = self.news.send(CarrierNews::Down(loss));
                 }
                 Err(_) => match self.start().await {
                     Ok(()) => continue,
@@ -176,14 +186,14 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn attend(&self, client: Arc<Client>) -> ClientError {
-        let prepared = async {
+    async fn attend(&self, client: &Arc<Client>) -> Unanswered {
+        let prepare = || async {
             client.set_upstream(Some(self.upstream)).await?;
             client.subscribe().await
         };
-        let mut events = match prepared.await {
+        let mut events = match answered(&self.guest_paused, prepare).await {
             Ok(events) => events,
-            Err(error) => return error,
+            Err(reason) => return reason,
         };
         self.link.set(Some(client.clone()));
         let _ = self.news.send(CarrierNews::Up);
@@ -193,11 +203,11 @@ impl Supervisor {
             tokio::select! {
                 event = events.next() => match event {
                     Some(event) => self.tell(event),
-                    None => return ClientError::Disconnected,
+                    None => return Unanswered::Failed(ClientError::Disconnected),
                 },
-                _ = ticks.tick() => match client.status().await {
+                _ = ticks.tick() => match answered(&self.guest_paused, || client.status()).await {
                     Ok(status) => { let _ = self.news.send(CarrierNews::Status(Box::new(status))); }
-                    Err(error) => return error,
+                    Err(reason) => return reason,
                 },
             }
         }
@@ -215,6 +225,24 @@ impl Supervisor {
             Event::MoveState { .. } | Event::Drained { .. } | Event::Missed { .. } => return,
         };
         let _ = self.news.send(news);
+    }
+}
+
+/// Ends a carrier that hangs, and waits until it has ended: the hypervisors' sockets close with it, and
+/// their guests run on here.
+async fn end(client: &Client) -> Loss {
+    warn!(pid = client.process(), "the carrier does not answer; it is ended");
+    if let Err(reason) = carrier_process::kill(client.process()) {
+        warn!(reason, "the carrier could not be ended");
+        return Loss::Silent;
+    }
+    match client.status().await {
+        Err(ClientError::Late) => {
+            warn!(pid = client.process(), "the carrier was killed and has not ended");
+            Loss::Silent
+        }
+        // Its end of the connection went with it.
+        _ => Loss::Ended,
     }
 }
 
@@ -264,10 +292,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_carrier_that_only_says_nothing_has_not_died() {
-        let (_, text) = Loss::of(&ClientError::Late).words();
-        assert!(text.contains("does not answer") && text.contains("go on"), "{text}");
-        let (_, text) = Loss::of(&ClientError::Disconnected).words();
-        assert!(text.contains("died"), "{text}");
+    fn only_of_a_carrier_that_may_speak_again_moves_are_said_to_go_on() {
+        for loss in [Loss::Died, Loss::Ended, Loss::Silent] {
+            let (_, text) = loss.words();
+            assert_eq!(text.contains("go on"), loss == Loss::Silent, "{text}");
+        }
     }
 }

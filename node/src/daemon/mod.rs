@@ -10,6 +10,7 @@ mod carrier_log;
 mod clock;
 mod convert;
 mod events;
+mod hung;
 mod infos;
 pub mod measure;
 mod queues;
@@ -30,6 +31,7 @@ use lifeboat_carrier::{LimitedBy, SetShare, Status};
 use lifeboat_hypervisor::HypervisorEvent;
 use lifeboat_protocol::{
     Input, LinkId, MoveId, Node, NodeId, Output, VmId,
+    departures::Departure,
     input::{ArrivalEvent, DepartureEvent, LinkSample},
     message::HeldBack,
     output::{Notice, NoticeKind},
@@ -46,8 +48,9 @@ use crate::{
     transport::{Transport, TransportEvent},
 };
 use act::{Endpoint, Task};
-use carrier::{CarrierLink, CarrierNews, Rates};
+use carrier::{CarrierLink, CarrierNews, Loss, Rates};
 use events::EventLog;
+use hung::GuestPaused;
 use queues::Queues;
 
 pub use start::run;
@@ -77,6 +80,7 @@ struct Daemon {
     carrier_differs: Option<String>,
     /// Whether it was told to end for that.
     carrier_replaced: bool,
+    guest_paused: GuestPaused,
     shares: BTreeMap<LinkId, tokio::sync::watch::Sender<Option<SetShare>>>,
     endpoints: BTreeMap<NodeId, Endpoint>,
     rates: Rates,
@@ -101,6 +105,7 @@ impl Daemon {
         let mut stop = start::StopSignal::new();
         loop {
             self.drain();
+            self.guest_paused.set(self.node.departures().all().any(Departure::guest_is_paused));
             let deadline = clock::wake_at(self.node.next_deadline());
             tokio::select! {
                 Some(input) = sources.inputs.recv() => {
@@ -346,7 +351,8 @@ impl Daemon {
             CarrierNews::Down(loss) => {
                 let (what, text) = loss.words();
                 self.carrier_differs = None;
-                if std::mem::replace(&mut self.carrier_up, false) && !self.carrier_replaced {
+                let was_up = std::mem::replace(&mut self.carrier_up, false);
+                if (was_up || loss == Loss::Ended) && !self.carrier_replaced {
                     self.notice(NoticeKind::Failed, text.into());
                 }
                 let lost: Vec<MoveId> =

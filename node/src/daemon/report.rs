@@ -10,10 +10,10 @@ use lifeboat_protocol::{
 
 use super::{
     Daemon, clock,
-    infos::{arrived, link_info, vm_info},
+    infos::{arrived, link_info, milliseconds, vm_info},
     measure,
 };
-use crate::api::{Arrived, DoubleInfo, Report};
+use crate::api::{Arrived, DoubleInfo, MovedBy, Report};
 
 impl Daemon {
     pub(super) fn report(&self, id: Option<&str>) -> Result<Report, String> {
@@ -76,8 +76,40 @@ impl Daemon {
             State::Active => Vec::new(),
             State::Cancelled | State::Aborted => self.goes_on(&all, &[view.id], &view),
         };
+        let moved_by = self.moved_by(&all, &view, &sources);
         let evacuation = self.evacuation_info(view);
-        Ok(Report { evacuation, links, arrived, waiting, uncertain, doubles, goes_on, measures })
+        Ok(Report {
+            evacuation,
+            links,
+            arrived,
+            waiting,
+            uncertain,
+            doubles,
+            goes_on,
+            moved_by,
+            measures,
+        })
+    }
+
+    /// What other evacuations have moved away from its hosts since it was started.
+    fn moved_by(
+        &self,
+        all: &[EvacuationView],
+        view: &EvacuationView,
+        sources: &[String],
+    ) -> Vec<MovedBy> {
+        let others = all.iter().filter(|other| {
+            let is_same = other.id == view.id || view.merged_into == Some(other.id);
+            !is_same && other.merged_into.is_none()
+        });
+        let moved = others.map(|other| {
+            let before_ms = milliseconds(other.age.saturating_sub(view.age));
+            let moved = self.node.outcomes_view(other.id);
+            let vms =
+                moved.iter().filter(|one| one.end_ms > before_ms && sources.contains(&one.from));
+            MovedBy { id: other.id.to_string(), vms: vms.count() }
+        });
+        moved.filter(|one| one.vms > 0).collect()
     }
 
     fn is_used(&self, link: &LinkView, view: &EvacuationView) -> bool {

@@ -30,6 +30,7 @@ use super::{
     carrier::{CarrierLink, Rates, Supervisor},
     clock,
     events::EventLog,
+    hung::GuestPaused,
     poll_progress, watch as watching,
 };
 use crate::{
@@ -83,6 +84,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (carrier_sender, carrier_news) = mpsc::unbounded_channel();
     let (progress_wanted, progress) = mpsc::unbounded_channel();
     let carrier = CarrierLink::default();
+    let guest_paused = GuestPaused::default();
     let supervisor = Supervisor {
         config_file: config.file.clone(),
         socket: config.carrier_socket(),
@@ -90,6 +92,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         upstream: bound,
         link: carrier.clone(),
         news: carrier_sender,
+        guest_paused: guest_paused.clone(),
     };
     let supervisor = tokio::spawn(supervisor.run());
     tokio::spawn(poll_progress(Arc::clone(&hypervisor), progress, inputs_sender.clone()));
@@ -131,6 +134,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         carrier_adopted: false,
         carrier_differs: None,
         carrier_replaced: false,
+        guest_paused,
         shares: BTreeMap::new(),
         rates: Rates::default(),
         events: EventLog::new(),

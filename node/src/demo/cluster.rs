@@ -21,6 +21,7 @@ use lifeboat_sim_net::live::{
     hypervisor::{self, protocol::Definition},
     wan,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -288,6 +289,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops the carrier of a host with SIGSTOP, as if it hung.
+    ///
+    /// # Errors
+    /// If there is no such host or its carrier is not known.
+    pub fn hang_carrier(&mut self, name: &str) -> anyhow::Result<()> {
+        let host = self.host_mut(name)?;
+        let pid = host.carrier_pid().with_context(|| format!("{name} runs no carrier"))?;
+        signal(pid, Signal::STOP);
+        Ok(())
+    }
+
     /// A power cut: daemon, carrier and hypervisor of a host with all its VMs.
     ///
     /// # Errors
@@ -488,10 +500,13 @@ fn leftovers(directory: &Path) -> Vec<u32> {
 }
 
 fn kill(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended by itself.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 

@@ -116,6 +116,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
         uncertain: Vec::new(),
         doubles: Vec::new(),
         goes_on: Vec::new(),
+        moved_by: Vec::new(),
         measures: None,
     }
 }

@@ -234,6 +234,12 @@ impl Departure {
         }
     }
 
+    /// Whether its guest stands still for its switchover, as far as is known.
+    pub fn guest_is_paused(&self) -> bool {
+        let open = matches!(self.phase, Phase::Switching | Phase::Deciding { .. });
+        open && self.paused_at.is_some() && !self.ran_on
+    }
+
     /// Whether nothing of the VM could run here any more.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.phase, Phase::Gone { .. })

@@ -62,6 +62,7 @@ pub struct Client {
     waiting: Waiting,
     events: broadcast::WeakSender<Event>,
     reader: AbortHandle,
+    process: Option<i32>,
 }
 
 /// Events in the order in which they happened.
@@ -81,7 +82,9 @@ impl Events {
 impl Client {
     /// Connects to the carrier's control socket.
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ClientError> {
-        let (reader, writer) = UnixStream::connect(path).await?.into_split();
+        let stream = UnixStream::connect(path).await?;
+        let process = stream.peer_cred()?.pid();
+        let (reader, writer) = stream.into_split();
         let waiting = Waiting::default();
         let events = broadcast::Sender::new(EVENTS_KEPT);
         let weak = events.downgrade();
@@ -92,7 +95,14 @@ impl Client {
             waiting,
             events: weak,
             reader: reader.abort_handle(),
+            process,
         })
+    }
+
+    /// The number of the carrier's process, if the system tells it. It stays that process's as long as this
+    /// connection is there, since what a process has open goes with it.
+    pub fn process(&self) -> Option<i32> {
+        self.process
     }
 
     /// Opens a move at the source. When this returns, its sockets are listening.
