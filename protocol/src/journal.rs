@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     evacuation::Record,
-    ids::{EvacuationId, LinkId, MoveId, NodeId},
+    ids::{EvacuationId, LinkId, MoveId, NodeId, VmId},
     vm::{Outcome, Vm},
     wire,
 };
@@ -31,11 +31,13 @@ pub enum Key {
     /// A move into here.
     Arrival(MoveId),
     /// How a move out of here ended.
-    Outcome(EvacuationId, crate::ids::VmId),
+    Outcome(EvacuationId, VmId),
     /// What is left here of a VM that runs elsewhere, until the hypervisor has forgotten it.
     Remains(MoveId),
     /// A move whose destination a person has declared dead.
     Stranded(MoveId),
+    /// A VM that ran when its move out of here began, ended meanwhile, and has not run since.
+    Ended(VmId),
 }
 
 /// Its value.
@@ -53,6 +55,8 @@ pub enum Value {
     Remains,
     /// Of [`Key::Stranded`].
     Stranded(StrandedRecord),
+    /// Of [`Key::Ended`].
+    Ended,
 }
 
 /// A move out of here that may have begun.

@@ -123,6 +123,11 @@ pub enum Output {
         /// The attempt.
         id: MoveId,
     },
+    /// Source: a VM ended while it moved, and its definition stays here: undo what the move changed in it.
+    Restore {
+        /// The VM.
+        vm: VmId,
+    },
     /// Destination: make carrier and hypervisor ready.
     PrepareArrival {
         /// The attempt.

@@ -18,7 +18,7 @@ use crate::{
     vm::Outcome,
 };
 
-pub use crate::node::elsewhere::runs_twice;
+pub use crate::node::{elsewhere::runs_twice, ended::ended_on_its_way};
 
 /// Part of a link below which what arrives is the carriers' own talk and no VM, thousandths.
 const FLOWS_PERMILLE: u64 = 10;
@@ -102,6 +102,9 @@ pub struct EvacuationView {
     pub bytes_left: u64,
     /// VMs that have arrived.
     pub arrived: usize,
+    /// Those of them that arrived shut off since they had ended on their way, and that no host is known to
+    /// run since.
+    pub ended: Vec<Outcome>,
     /// Source hosts that are not heard, ought to be, and were not heard to be empty before.
     pub silent: Vec<String>,
     /// VMs that had still to leave these when they were last heard.
@@ -331,6 +334,7 @@ impl Node {
             unknown: 0,
             bytes_left: 0,
             arrived: self.outcomes.keys().filter(|(id, _)| *id == mover).count(),
+            ended: self.to_be_started(mover),
             silent: Vec::new(),
             not_heard: 0,
             distant: Vec::new(),

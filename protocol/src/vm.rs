@@ -165,6 +165,9 @@ pub struct Outcome {
     pub end_ms: u64,
     /// Whether the guest ran, at its source and then at its destination.
     pub ran: bool,
+    /// Whether it ran when its source began to move it, and ended there meanwhile: it arrived shut off, and
+    /// somebody has to start it.
+    pub ended: bool,
     /// How long the guest stood still, in milliseconds; `None` if it did not run, or if its pause was not
     /// seen from beginning to end, since a daemon was restarted.
     pub downtime_ms: Option<u64>,

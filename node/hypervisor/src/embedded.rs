@@ -212,6 +212,10 @@ impl Hypervisor for EmbeddedHypervisor {
         self.ask("forget a VM", Request::Forget { vm: uuid(vm) }).await
     }
 
+    async fn restore(&self, _: VmId) -> Result<(), HypervisorError> {
+        Ok(())
+    }
+
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError> {
         let request = Request::Definition { vm: uuid(vm) };
         let definition: Definition = self.ask("tell a VM's definition", request).await?;

@@ -169,6 +169,10 @@ pub trait Hypervisor: Send + Sync + 'static {
     /// Refuses (without change) if a live copy is here.
     async fn forget(&self, vm: VmId) -> Result<(), HypervisorError>;
 
+    /// Source: undoes what moving a VM changed in its definition. Called of one that ended while it moved
+    /// once it is decided that it stays here, shut off; does nothing to one that has been started since.
+    async fn restore(&self, vm: VmId) -> Result<(), HypervisorError>;
+
     /// The definition of a shut-off VM, to be given to [`define`](Self::define) elsewhere. Refused
     /// where [`Vm::obstacles`] would name something, which may have come up since.
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError>;

@@ -40,6 +40,7 @@ pub(super) enum Task {
     Destroy,
     ResumeSource,
     Forget,
+    Restore,
     Prepare { id: MoveId, vm: Box<Vm>, definition: Option<String>, from: Endpoint },
     Resume(MoveId),
     Discard(MoveId),
@@ -118,6 +119,7 @@ impl Means {
             Task::Destroy => logged("destroy", vm, self.hypervisor.discard(there)).await,
             Task::ResumeSource => logged("resume", vm, self.hypervisor.resume(there)).await,
             Task::Forget => logged("forget", vm, self.hypervisor.forget(there)).await,
+            Task::Restore => logged("restore", vm, self.hypervisor.restore(there)).await,
             Task::Prepare { id, vm, definition, from } => {
                 let prepared = self.prepare(id, &vm, definition, from).await;
                 self.tell(Input::Arrival(id, ArrivalEvent::Prepared(prepared)));

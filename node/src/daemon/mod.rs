@@ -201,6 +201,7 @@ impl Daemon {
             Output::DestroySource { id } => self.actor.submit(id.vm, Task::Destroy),
             Output::ResumeSource { id } => self.actor.submit(id.vm, Task::ResumeSource),
             Output::Forget { id } => self.actor.submit(id.vm, Task::Forget),
+            Output::Restore { vm } => self.actor.submit(vm, Task::Restore),
             Output::PrepareArrival { id, vm, definition } => {
                 let from = self.endpoint(id.source);
                 let task = Task::Prepare { id, vm: Box::new(vm), definition, from };

@@ -183,6 +183,7 @@ mod tests {
             unknown: 0,
             bytes_left: 0,
             arrived,
+            ended: Vec::new(),
             silent: Vec::new(),
             not_heard: 0,
             distant: Vec::new(),

@@ -56,6 +56,9 @@ pub(crate) enum Ended {
     },
     /// The attempt is over and the VM is still here.
     Failed(String),
+    /// The attempt is over, and the guest with it: it ended while it moved, and what is left is a definition
+    /// here.
+    ShutDown(String),
     /// The attempt is over, and the VM with it: it ended while it moved, and nothing of it is anywhere.
     Vanished(String),
 }
@@ -334,7 +337,7 @@ impl Departure {
                     }
                     Some(Copy::Absent) => {
                         self.keep(now, fx);
-                        return Ended::Failed(format!(
+                        return Ended::ShutDown(format!(
                             "the VM shut down while it moved ({reason})"
                         ));
                     }

@@ -4,7 +4,8 @@ use alloc::{format, sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use super::{
-    KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, news::is_news, stranded::Stranding,
+    KnownInventory, NOT_ANSWERED_YET, Node, elsewhere, ended::ended_on_its_way, news::is_news,
+    stranded::Stranding,
 };
 use crate::{
     arrivals::{Arrival, Room},
@@ -97,6 +98,7 @@ impl Node {
     fn listed(&mut self, vms: Vec<Vm>, fx: &mut Effects) {
         self.hypervisor_down = None;
         self.inventories_changed = true;
+        self.watch_ended(&vms, fx);
         self.vms.clear();
         let mut again_here = alloc::vec::Vec::new();
         for mut vm in vms {
@@ -661,6 +663,7 @@ impl Node {
                     start_ms: departure.start_ms,
                     end_ms: age.map_or(0, crate::time::milliseconds),
                     ran: departure.vm.state.resumes(),
+                    ended: self.had_ended(&departure, fx),
                     downtime_ms,
                     bytes_needed: departure.vm.bytes(),
                     bytes_sent: departure.bytes_sent().saturating_add(in_vain),
@@ -680,11 +683,19 @@ impl Node {
                     None => text,
                 };
                 fx.vm_notice(NoticeKind::Vm, vm, departure.evacuation, text);
+                if outcome.ended {
+                    let text = ended_on_its_way(name, &outcome.from, to);
+                    fx.vm_notice(NoticeKind::Failed, vm, departure.evacuation, text);
+                }
                 self.outcomes.insert((departure.evacuation, vm), outcome);
                 self.inventory_at = Instant::default();
                 fx.urgent();
             }
             Ended::Failed(reason) => self.departure_failed(now, vm, reason, fx),
+            Ended::ShutDown(reason) => {
+                self.departure_shut_down(vm, fx);
+                self.departure_failed(now, vm, reason, fx);
+            }
             Ended::Vanished(reason) => self.departure_vanished(vm, &reason, fx),
         }
     }

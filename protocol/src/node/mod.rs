@@ -14,6 +14,7 @@ mod claims;
 mod commit;
 mod confirms;
 pub(crate) mod elsewhere;
+pub(crate) mod ended;
 mod heartbeat;
 mod news;
 pub(crate) mod queue;
@@ -50,7 +51,7 @@ use crate::{
     evacuation::Evacuations,
     ids::{EvacuationId, Incarnation, LinkId, MoveId, NodeId, SiteId, VmId},
     input::{HostSample, Input},
-    journal::{self, Key, Value},
+    journal::{self, Decided, Key, Value},
     membership::{Liveness, Membership},
     message::InventoryVm,
     output::Output,
@@ -127,6 +128,9 @@ pub struct Node {
     writes_since: Instant,
     pub(crate) vms: BTreeMap<VmId, Vm>,
     pub(crate) setbacks: BTreeMap<VmId, Setback>,
+    /// VMs that ended here while they moved, and whether the hypervisor has been told in this life that
+    /// they stay.
+    ended: BTreeMap<VmId, bool>,
     begun_groups: BegunGroups,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
     /// By which move each VM left of which something may still be here.
@@ -229,6 +233,7 @@ impl Node {
             writes_since: now,
             vms: BTreeMap::new(),
             setbacks: BTreeMap::new(),
+            ended: BTreeMap::new(),
             given_away: BTreeMap::new(),
             given_away_told_at: Instant::default(),
             departures: Departures::default(),
@@ -321,6 +326,10 @@ impl Node {
                         let claims = record.claimed_by.iter().map(|node| (*node, None));
                         self.claims.insert(id.vm, claims.collect());
                     }
+                    if record.decided == Decided::Kept && record.vm.state.resumes() {
+                        // Its host may have lost power since; if it runs, the hypervisor's list says so.
+                        self.note_ended(id.vm, &mut fx);
+                    }
                     self.departures.insert(step::restored(now, id, record, &mut fx));
                 }
                 (Key::Arrival(id), Value::Arrival(record)) => {
@@ -333,6 +342,9 @@ impl Node {
                     self.given_away.insert(id.vm, id);
                 }
                 (Key::Stranded(id), Value::Stranded(record)) => self.stranded.restore(id, record),
+                (Key::Ended(vm), Value::Ended) => {
+                    self.ended.insert(vm, false);
+                }
                 _ => return Err("the journal holds a value under a key of another kind".into()),
             }
         }

@@ -5,6 +5,7 @@ mod cancel_and_restart;
 mod checkers;
 mod destination_dies;
 mod disk_full;
+mod ended;
 mod groups;
 mod hand_on;
 mod holder_killed_and_restarted;

@@ -77,7 +77,7 @@ impl World {
                     self.answer(host, LOOK, Input::Departure(id, event));
                 }
             }
-            Output::OpenMove { .. } | Output::SetGuest { .. } => {}
+            Output::OpenMove { .. } | Output::SetGuest { .. } | Output::Restore { .. } => {}
             Output::BeginMove { id, vm, to, max_downtime_ms } => {
                 let to = self.index(to);
                 self.begin(host, id, vm, to, max_downtime_ms);

@@ -325,6 +325,7 @@ impl World {
             | Output::SetGuest { .. }
             | Output::Escalate { .. }
             | Output::CloseMove { .. }
+            | Output::Restore { .. }
             | Output::Notice(_) => {}
         }
     }

@@ -4,13 +4,23 @@
 //! That it was on is marked in the domain's own metadata. So the mark travels with the VM, and is
 //! found again after a restart of the daemon. It is honoured where the VM runs and no migration of
 //! it is under way; a VM that arrives paused or shut off keeps the mark until it runs.
+//!
+//! A VM that ended while it moved is shut off at its source, and cannot be told there from one whose copy
+//! runs elsewhere, or may: its autostart goes on only on the word that its attempt is decided to have left
+//! it there.
 
 use std::sync::Arc;
 
 use virt::{domain::Domain, error::Error, sys};
 
-use super::{Inner, calls::SLOW, job_side, list::refuse_if_it_hangs, raw};
-use crate::VmId;
+use super::{
+    Inner,
+    calls::{Failure, SLOW},
+    copy_here, job_side,
+    list::refuse_if_it_hangs,
+    raw,
+};
+use crate::{Copy, HypervisorError, VmId};
 
 const NAMESPACE: &str = "urn:lifeboat:autostart:1";
 const PREFIX: &str = "lifeboat-autostart";
@@ -27,20 +37,37 @@ pub(super) fn take(domain: &Domain) -> Result<(), Error> {
 
 /// Switches it on again if it was on, unless the VM is leaving or does not run.
 pub(super) async fn give_back(inner: Arc<Inner>, vm: VmId) {
-    let given = inner.call_about(vm, "switch a VM's autostart on again", SLOW, |domain| {
-        refuse_if_it_hangs(domain)?;
+    let runs_on = |domain: &Domain| {
         let (state, _) = raw::state(domain)?;
+        Ok(state == sys::VIR_DOMAIN_RUNNING && job_side(domain)?.is_none())
+    };
+    if let Err(error) = give_back_if(&inner, vm, runs_on).await {
+        tracing::warn!(%vm, %error, "it is tried again; until then it does not start with its host");
+    }
+}
+
+/// The same of a VM that is shut off, once it is decided that its move has left it here.
+pub(super) async fn give_back_shut_off(inner: &Inner, vm: VmId) -> Result<(), HypervisorError> {
+    let part = inner.moves.part(vm);
+    give_back_if(inner, vm, move |domain| Ok(copy_here(domain, part)? == Copy::ShutOff)).await
+}
+
+async fn give_back_if(
+    inner: &Inner,
+    vm: VmId,
+    stays: impl FnOnce(&Domain) -> Result<bool, Failure> + Send + 'static,
+) -> Result<(), HypervisorError> {
+    let give_back = |domain: &Domain| {
+        refuse_if_it_hangs(domain)?;
         let marked = is_marked(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?);
-        let stays = state == sys::VIR_DOMAIN_RUNNING && job_side(domain)?.is_none();
-        if marked && stays {
+        if marked && stays(domain)? {
             domain.set_autostart(true)?;
             mark(domain, None)?;
         }
         Ok(())
-    });
-    if let Err(error) = given.await {
-        tracing::warn!(%vm, %error, "it is tried again; until then it does not start with its host");
-    }
+    };
+    let given = inner.call_about(vm, "switch a VM's autostart on again", SLOW, give_back);
+    given.await.map(drop)
 }
 
 fn mark(domain: &Domain, element: Option<&str>) -> Result<(), Error> {

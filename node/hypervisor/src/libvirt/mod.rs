@@ -542,6 +542,10 @@ impl Hypervisor for LibvirtHypervisor {
         self.0.call_about(vm, "forget a VM", SLOW, forget).await.map(drop)
     }
 
+    async fn restore(&self, vm: VmId) -> Result<(), HypervisorError> {
+        autostart::give_back_shut_off(&self.0, vm).await
+    }
+
     async fn definition(&self, vm: VmId) -> Result<String, HypervisorError> {
         let storage = self.0.config.storage;
         let definition = move |domain: &Domain| {

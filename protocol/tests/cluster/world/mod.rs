@@ -169,6 +169,8 @@ pub(crate) struct World {
     pub(crate) capacity: u64,
     pub(crate) vms: Vec<VmId>,
     pub(crate) died_with_host: BTreeSet<VmId>,
+    /// VMs that hypervisors were told to leave as they were before their moves.
+    pub(crate) restored: Vec<VmId>,
     /// Planted bug: the model runs an arrival as soon as it is complete.
     pub(crate) runs_without_commit: bool,
     /// Whether a broken invariant ends the test at once.
@@ -253,6 +255,7 @@ impl World {
             capacity: setup.capacity,
             vms: Vec::new(),
             died_with_host: BTreeSet::new(),
+            restored: Vec::new(),
             runs_without_commit: false,
             strict: true,
             found: Vec::new(),
@@ -818,6 +821,10 @@ impl World {
                     hypervisor.guests.remove(&id.vm);
                     self.changed(host);
                 }
+            }
+            Output::Restore { vm } => {
+                assert_eq!(self.hosts[host].hypervisor.place(vm), Some(Place::ShutOff));
+                self.restored.push(vm);
             }
             Output::PrepareArrival { id, vm, definition } => {
                 self.hosts[host].prepared.insert(vm.id, id);

@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Gives a move up unless it is complete at the destination already, or its source hangs.
-    pub(super) fn abort(&mut self, id: MoveId) {
+    pub(crate) fn abort(&mut self, id: MoveId) {
         // A hypervisor that waits, with its guest paused, for one that hangs does not hear it.
         let deaf = |one: &Move| {
             one.hung == Some(Hung::Source)
@@ -157,6 +157,19 @@ impl World {
         if let Some(index) = self.moves.iter().position(|one| one.id.vm == vm) {
             let one = self.moves.remove(index);
             let end = DepartureEvent::JobEnded(Err("the VM was destroyed".into()));
+            self.departure(one.from, one.id, end);
+            self.drop_incoming(one.to, one.id);
+        }
+        self.changed(host);
+    }
+
+    /// The process of a VM that may be on its way out of a host dies: its definition is left there.
+    pub(crate) fn kill_process(&mut self, host: usize, vm: VmId) {
+        let guest = self.hosts[host].hypervisor.guests.get_mut(&vm).expect("it is there");
+        guest.place = Place::ShutOff;
+        if let Some(index) = self.moves.iter().position(|one| one.id.vm == vm) {
+            let one = self.moves.remove(index);
+            let end = DepartureEvent::JobEnded(Err("its process was killed".into()));
             self.departure(one.from, one.id, end);
             self.drop_incoming(one.to, one.id);
         }

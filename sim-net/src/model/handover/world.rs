@@ -445,6 +445,7 @@ impl World {
             | Output::SetGuest { .. }
             | Output::Escalate { .. }
             | Output::Grant { .. }
+            | Output::Restore { .. }
             | Output::Notice(_) => {}
         }
     }

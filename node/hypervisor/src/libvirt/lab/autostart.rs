@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::time::sleep;
 
 use super::{DEADLINE, FAST, Lab, SLOW, ended, guest, output_of, under_way, virsh};
-use crate::{Hypervisor, VmId, libvirt::autostart};
+use crate::{Copy, Hypervisor, VmId, libvirt::autostart};
 
 #[tokio::test]
 #[ignore = "needs the lab"]
@@ -34,6 +34,31 @@ async fn autostart_is_off_during_a_move_and_on_again_wherever_the_vm_runs() {
     assert!(autostart::is_marked(&definition), "{definition}");
     assert!(starts_with(&[], off), "it is still here");
     virsh(&["autostart", "--disable", &off.to_string()]);
+}
+
+#[tokio::test]
+#[ignore = "needs the lab"]
+async fn a_vm_that_ended_while_it_moved_has_its_autostart_again_once_it_is_known_to_stay() {
+    let (mut lab, vm) = (Lab::open().await, guest(19));
+    virsh(&["autostart", &vm.to_string()]);
+    let _relay = lab.begin(vm, SLOW).await;
+    under_way(&lab.source, vm).await;
+    lab.source.restore(vm).await.unwrap();
+    assert!(!starts_with(&[], vm), "it moves");
+    virsh(&["destroy", &vm.to_string()]);
+    assert!(ended(&mut lab.source_events, vm).await.is_err());
+    assert_eq!(lab.source.look(vm).await.unwrap(), Copy::ShutOff);
+    lab.source.vms().await.unwrap();
+    assert!(!starts_with(&[], vm), "nobody has said yet that nothing of it is elsewhere");
+
+    lab.source.restore(vm).await.unwrap();
+    assert!(starts_with(&[], vm), "it stays here");
+    lab.source.restore(vm).await.unwrap();
+    let definition = lab.source.definition(vm).await.unwrap();
+    assert!(autostart::is_marked(&definition), "it travels with it: {definition}");
+    virsh(&["autostart", "--disable", &vm.to_string()]);
+    lab.source.restore(vm).await.unwrap();
+    assert!(!starts_with(&[], vm), "its owner does not want it");
 }
 
 /// Whether a VM is set to start with the host that `connection` leads to.
