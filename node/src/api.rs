@@ -251,6 +251,10 @@ pub struct EvacuationInfo {
     pub vms_not_heard: u32,
     /// VMs that have arrived.
     pub vms_arrived: usize,
+    /// Those of them that ran when their move began, ended meanwhile, arrived shut off, and are not known to
+    /// run on any host since.
+    #[serde(default)]
+    pub ended: Vec<EndedInfo>,
     /// Bytes still to leave.
     pub bytes_left: u64,
     /// Source hosts that are not heard, ought to be, and were not heard to be empty before.
@@ -262,6 +266,19 @@ pub struct EvacuationInfo {
     pub hypervisor_down: Vec<String>,
     /// When it ends at the present rate, from now.
     pub remaining_ms: Option<u64>,
+}
+
+/// A VM that has to be started, since it ended on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedInfo {
+    /// Its UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The host on which it ended.
+    pub from: String,
+    /// The host to which its definition has moved.
+    pub to: String,
 }
 
 /// A VM.
@@ -396,7 +413,8 @@ pub struct Arrived {
     pub start_ms: u64,
     /// Its end.
     pub end_ms: u64,
-    /// Whether it ran, and runs on; a VM that was paused or shut off is so still.
+    /// Whether it ran, and runs on; a VM that was paused or shut off is so still, also one that had ended
+    /// on its way ([`EvacuationInfo::ended`]).
     pub ran: bool,
     /// How long the guest stood still; absent if it did not run, and unknown if a daemon died meanwhile.
     pub downtime_ms: Option<u64>,

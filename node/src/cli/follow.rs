@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::output::{print, print_json_line, remark};
 use super::report::summary;
 use super::tracker::{Tracker, Verdict};
-use crate::api::{Report, Request, Status, VmInfo};
+use super::words;
+use crate::api::{EvacuationInfo, Report, Request, Status, VmInfo};
 use crate::control::ClientError;
 
 /// How often is looked.
@@ -85,24 +86,37 @@ pub(super) async fn to_the_end(
                 ))?;
             }
             vanished.iter().for_each(|text| remark(text));
-            conclude(id, &report.evacuation.state, verdict)
+            conclude(&report.evacuation, verdict)
         }
     }
 }
 
-fn conclude(id: &str, state: &str, verdict: Verdict) -> Result<(), Failure> {
-    match verdict {
-        Verdict::Done | Verdict::DoneWithout(_) | Verdict::GoesOn => Ok(()),
+fn conclude(one: &EvacuationInfo, verdict: Verdict) -> Result<(), Failure> {
+    let id = &one.id;
+    let left = match verdict {
+        Verdict::Done | Verdict::DoneWithout(_) | Verdict::GoesOn => None,
         Verdict::Ended(how) => {
-            Err(Failure::NotDone(format!("evacuation {id} was {how}, and not all VMs have left")))
+            Some(format!("evacuation {id} was {how}, and not all VMs have left"))
         }
-        Verdict::NotAll(missing) => Err(Failure::NotDone(format!(
+        Verdict::NotAll(missing) => Some(format!(
             "not all have left:\n  {}\n{}; `lifeboat cancel {id}` ends it.",
             missing.join("\n  "),
-            match state {
+            match one.state.as_str() {
                 "done" => "No host that is heard has anything to move, so the evacuation is done",
                 _ => "The evacuation stays active and takes them as soon as they can go",
             }
+        )),
+    };
+    let ended: Vec<String> = one.ended.iter().map(words::ended).collect();
+    let ended = ended.join("\n  ");
+    match (left, one.ended.is_empty()) {
+        (None, true) => Ok(()),
+        (None, false) => {
+            Err(Failure::NotDone(format!("all have left, but not all run:\n  {ended}")))
+        }
+        (Some(left), true) => Err(Failure::NotDone(left)),
+        (Some(left), false) => Err(Failure::NotDone(format!(
+            "{left}\nOf those that have left, not all run:\n  {ended}"
         ))),
     }
 }
@@ -187,20 +201,42 @@ fn what_happened(error: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::samples;
+
+    fn of(state: &str) -> EvacuationInfo {
+        EvacuationInfo { id: "7".to_owned(), state: state.to_owned(), ..samples::evacuation() }
+    }
+
+    fn check(one: &EvacuationInfo, verdict: Verdict, expect: &str) {
+        match conclude(one, verdict) {
+            Err(Failure::NotDone(text)) => assert!(text.contains(expect), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn only_a_good_end_is_success() {
-        assert!(conclude("7", "done", Verdict::Done).is_ok());
+        let (active, done) = (of("active"), of("done"));
+        assert!(conclude(&done, Verdict::Done).is_ok());
         let named = vec!["db was on a2".to_owned()];
-        assert!(conclude("7", "done", Verdict::DoneWithout(named)).is_ok());
-        let check = |verdict: Verdict, expect: &str| match conclude("7", "active", verdict) {
-            Err(Failure::NotDone(text)) => assert!(text.contains(expect), "{text}"),
-            other => panic!("{other:?}"),
-        };
-        check(Verdict::Ended("aborted".to_owned()), "evacuation 7 was aborted");
-        check(Verdict::NotAll(vec!["web cannot leave a1: no room".to_owned()]), "\n  web cannot");
-        check(Verdict::NotAll(Vec::new()), "stays active");
-        let done = conclude("7", "done", Verdict::NotAll(vec!["db was on a2".to_owned()]));
-        assert!(matches!(done, Err(Failure::NotDone(text)) if text.contains("evacuation is done")));
+        assert!(conclude(&done, Verdict::DoneWithout(named)).is_ok());
+        check(&active, Verdict::Ended("aborted".to_owned()), "evacuation 7 was aborted");
+        let missing = vec!["web cannot leave a1: no room".to_owned()];
+        check(&active, Verdict::NotAll(missing), "\n  web cannot");
+        check(&active, Verdict::NotAll(Vec::new()), "stays active");
+        let missing = vec!["db was on a2".to_owned()];
+        check(&done, Verdict::NotAll(missing), "evacuation is done");
+    }
+
+    #[test]
+    fn what_has_left_and_does_not_run_is_no_success() {
+        let ended = vec![samples::ended("db"), samples::ended("web")];
+        let done = EvacuationInfo { ended, ..of("done") };
+        let db = "db ran when its move began, ended at a1";
+        check(&done, Verdict::Done, &format!("all have left, but not all run:\n  {db}"));
+        check(&done, Verdict::DoneWithout(Vec::new()), "start it there\n  web ran when");
+        let left = format!("not all VMs have left\nOf those that have left, not all run:\n  {db}");
+        check(&done, Verdict::Ended("aborted".to_owned()), &left);
+        check(&done, Verdict::NotAll(Vec::new()), &format!("not all run:\n  {db}"));
     }
 }

@@ -42,6 +42,9 @@ fn render(report: &Report) -> String {
     for double in &report.doubles {
         let _ = write!(out, "\n\n{}", words::runs_twice(double));
     }
+    for one in &report.evacuation.ended {
+        let _ = write!(out, "\n\n{}", words::ended(one));
+    }
     let _ = write!(out, "\n\n{}", summary(report));
     out
 }
@@ -123,6 +126,9 @@ pub(super) fn summary(report: &Report) -> String {
     let one = &report.evacuation;
     let mut out = how_many(report);
     out.push_str(&missed_deadline(report));
+    if !one.ended.is_empty() {
+        let _ = write!(out, ", {} of them shut off, having ended on the way", one.ended.len());
+    }
     let stuck = (one.vms_stuck as usize).saturating_sub(doubles_to_leave(report));
     if stuck > 0 {
         let _ = write!(out, ", {stuck} cannot leave for now");
@@ -327,6 +333,25 @@ mod tests {
         let summary = "\n1 of 2 VMs arrived, of 2 it is not certain where they run";
         assert!(text.contains(summary), "{text}");
         assert!(text.contains("db runs twice: a1 and b1 say that they run it"), "{text}");
+    }
+
+    #[test]
+    fn what_has_to_be_started_is_named() {
+        let evacuation = EvacuationInfo {
+            state: "done".to_owned(),
+            vms_arrived: 2,
+            ended: vec![samples::ended("db")],
+            ..samples::evacuation()
+        };
+        let arrived = vec![samples::arrived("db"), samples::arrived("web")];
+        let text = render(&Report { evacuation, arrived, ..samples::report() });
+        for expect in [
+            "\n\ndb ran when its move began, ended at a1 while it moved, and is at b1, shut off: start it \
+             there\n\n",
+            "\n2 of 2 VMs arrived, 1 of them shut off, having ended on the way;",
+        ] {
+            assert!(text.contains(expect), "{text}");
+        }
     }
 
     #[test]

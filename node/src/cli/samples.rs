@@ -1,7 +1,8 @@
 //! Answers of a daemon for the tests of what is printed.
 
 use crate::api::{
-    Arrived, EvacuationInfo, HostInfo, LinkInfo, Measures, PlannedVmInfo, Report, Status, VmInfo,
+    Arrived, EndedInfo, EvacuationInfo, HostInfo, LinkInfo, Measures, PlannedVmInfo, Report,
+    Status, VmInfo,
 };
 
 pub(super) fn host(name: &str, site: &str) -> HostInfo {
@@ -73,6 +74,7 @@ pub(super) fn evacuation() -> EvacuationInfo {
         vms_unknown: 0,
         vms_not_heard: 0,
         vms_arrived: 0,
+        ended: Vec::new(),
         bytes_left: 0,
         silent: Vec::new(),
         distant: Vec::new(),
@@ -127,6 +129,15 @@ pub(super) fn arrived(name: &str) -> Arrived {
         bytes_sent: Some((1 << 30) + (100 << 20)),
         attempts: 1,
         dirty_bytes_per_sec: 0,
+    }
+}
+
+pub(super) fn ended(name: &str) -> EndedInfo {
+    EndedInfo {
+        id: format!("id of {name}"),
+        name: name.to_owned(),
+        from: "a1".to_owned(),
+        to: "b1".to_owned(),
     }
 }
 

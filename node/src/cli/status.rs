@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, Sheet, cell, row, table, text};
 use super::words::{
-    maybe_time, not_heard_from, percent, rate, rate_in_both, runs_twice, size, time, time_left,
-    uncertain, vms,
+    ended, maybe_time, not_heard_from, percent, rate, rate_in_both, runs_twice, size, time,
+    time_left, uncertain, vms,
 };
 use crate::api::{EvacuationInfo, HostInfo, LinkInfo, Request, Status};
 
@@ -54,8 +54,8 @@ fn render(status: &Status, all: bool) -> String {
 }
 
 fn evacuations(evacuations: &[EvacuationInfo], all: bool) -> String {
-    let is_shown = |one: &&EvacuationInfo| all || is_active(one) || one.age_ms <= SHOWN_FOR_MS;
-    let shown: Vec<&EvacuationInfo> = evacuations.iter().filter(is_shown).collect();
+    let shown: Vec<&EvacuationInfo> =
+        evacuations.iter().filter(|one| all || is_of_now(one)).collect();
     let older = match evacuations.len() - shown.len() {
         0 => String::new(),
         1 => "\nOne that ended is older than an hour: `lifeboat status --all` shows it.".to_owned(),
@@ -94,6 +94,11 @@ fn who_sees_more(status: &Status) -> String {
 /// Whether it was not ended; one that is done takes what comes back, and still bars arrivals.
 fn is_active(one: &EvacuationInfo) -> bool {
     matches!(one.state.as_str(), "active" | "done")
+}
+
+/// Whether it is shown without being asked for.
+fn is_of_now(one: &EvacuationInfo) -> bool {
+    is_active(one) || one.age_ms <= SHOWN_FOR_MS
 }
 
 /// Everything that a person should look at, the worst first.
@@ -147,6 +152,9 @@ fn problems(status: &Status) -> Vec<String> {
     }
     problems.extend(status.doubles.iter().map(runs_twice));
     problems.extend(status.uncertain.iter().take(UNCERTAIN_SHOWN).map(uncertain));
+    let movers =
+        status.evacuations.iter().filter(|one| one.merged_into.is_none() && is_of_now(one));
+    problems.extend(movers.flat_map(|one| &one.ended).map(ended));
     let shown = status.doubles.len() + status.uncertain.len().min(UNCERTAIN_SHOWN);
     status.evacuations.iter().for_each(|one| problems.extend(troubles(one, shown)));
     problems
@@ -354,7 +362,7 @@ fn sheet_of_evacuations(evacuations: &[&EvacuationInfo]) -> Sheet {
 mod tests {
     use super::*;
     use crate::api::{DoubleInfo, IssuerInfo, SenderInfo, VmInfo};
-    use crate::cli::samples::{evacuation, host, link, status, vm};
+    use crate::cli::samples::{self, evacuation, host, link, status, vm};
     use crate::cli::table::text_within;
 
     #[test]
@@ -411,6 +419,25 @@ mod tests {
         let text = render(&status, false);
         assert!(text.contains("cannot be started, so nothing can move"), "{text}");
         assert!(text.contains("this host: the port 7420 is taken\n"), "{text}");
+    }
+
+    #[test]
+    fn what_has_to_be_started_is_a_problem_while_its_evacuation_is_of_now() {
+        let mut status = status();
+        let done = EvacuationInfo {
+            state: "done".to_owned(),
+            age_ms: 9_000_000,
+            ended: vec![samples::ended("db")],
+            ..evacuation()
+        };
+        let merged = EvacuationInfo { merged_into: Some(done.id.clone()), ..done.clone() };
+        status.evacuations = vec![done, merged];
+        let text = render(&status, false);
+        let expect = "PROBLEMS\n! db ran when its move began, ended at a1 while it moved, and is at b1, \
+                      shut off: start it there\n\n";
+        assert!(text.starts_with(expect), "{text}");
+        status.evacuations[0].state = "cancelled".to_owned();
+        assert!(!render(&status, true).contains("PROBLEMS"));
     }
 
     #[test]

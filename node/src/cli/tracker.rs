@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::words::{runs_twice, size, time, uncertain, vms};
-use crate::api::{EvacuationInfo, Report, VmInfo};
+use super::words::{self, runs_twice, size, time, uncertain, vms};
+use crate::api::{Arrived, EndedInfo, EvacuationInfo, Report, VmInfo};
 
 /// For how long nothing may be left but what cannot go, or nobody may be heard who knows, before
 /// that counts as the end. A host that is not heard has been silent for `dead_after` already.
@@ -238,21 +238,18 @@ impl Tracker {
                 continue;
             }
             let waits = |id: &&String| !self.is_out(id) && !self.vanished.contains(*id);
-            let all = self.seen.keys().filter(waits).count();
+            let all = self.arrived.len() + self.seen.keys().filter(waits).count();
+            let not_well = |ended: &&EndedInfo| self.arrived.contains(&ended.id);
+            let well = self.arrived.len() - report.evacuation.ended.iter().filter(not_well).count();
+            let (state, how) = match report.evacuation.ended.iter().find(|ended| ended.id == one.id)
+            {
+                Some(ended) => ("ended", words::ended(ended)),
+                None => ("arrived", has_arrived(one)),
+            };
             changes.push(Change {
                 vm: Some(one.name.clone()),
-                state: Some("arrived".to_owned()),
-                text: format!(
-                    "{} arrived on {} after {}{}{}; {} of {} done",
-                    one.name,
-                    one.to,
-                    time(one.end_ms.saturating_sub(one.start_ms)),
-                    one.downtime_ms
-                        .map_or(String::new(), |pause| format!(", paused for {}", time(pause))),
-                    one.bytes_sent.map_or(String::new(), |sent| format!(", {} sent", size(sent))),
-                    self.arrived.len(),
-                    vms(all + self.arrived.len()),
-                ),
+                state: Some(state.to_owned()),
+                text: format!("{how}; {well} of {} done", vms(all)),
             });
         }
     }
@@ -397,6 +394,19 @@ impl Tracker {
     }
 }
 
+fn has_arrived(one: &Arrived) -> String {
+    let pause = one.downtime_ms.map(|pause| format!(", paused for {}", time(pause)));
+    let sent = one.bytes_sent.map(|sent| format!(", {} sent", size(sent)));
+    format!(
+        "{} arrived on {} after {}{}{}",
+        one.name,
+        one.to,
+        time(one.end_ms.saturating_sub(one.start_ms)),
+        pause.unwrap_or_default(),
+        sent.unwrap_or_default()
+    )
+}
+
 /// Whether no host that is to be emptied is heard: nobody can say then what is left.
 fn nobody_knows(one: &EvacuationInfo) -> bool {
     let is_dark = |host| one.silent.contains(host) || one.distant.contains(host);
@@ -459,7 +469,7 @@ fn changed(before: Option<&VmInfo>, vm: &VmInfo, failures: u32) -> Option<Change
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::samples::{arrived, evacuation, report, vm};
+    use crate::cli::samples::{arrived, ended, evacuation, report, vm};
 
     /// Reports that come a second apart.
     struct Play {
@@ -525,6 +535,21 @@ mod tests {
             &["web arrived on b1 after 25s, paused for 80ms, 1.1 GiB sent; 1 of 1 VM done"],
             Verdict::Done,
         );
+    }
+
+    #[test]
+    fn what_ended_on_its_way_is_not_counted_with_what_arrived_well() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "moving"), vm("db", "a1", "queued")]));
+        let mut report = done(vec![arrived("web"), arrived("db")]);
+        report.evacuation.ended = vec![ended("web")];
+        let (said, verdict) = play.take(&report);
+        let expect = [
+            "web ran when its move began, ended at a1 while it moved, and is at b1, shut off: start it \
+             there; 0 of 2 VMs done",
+            "db arrived on b1 after 25s, paused for 80ms, 1.1 GiB sent; 1 of 2 VMs done",
+        ];
+        assert_eq!((said, verdict), (expect.map(str::to_owned).to_vec(), Verdict::Done));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::api::{DoubleInfo, EvacuationInfo, VmInfo};
+use crate::api::{DoubleInfo, EndedInfo, EvacuationInfo, VmInfo};
 use crate::units::{ByteSize, Rate, format_duration};
 
 /// Bytes.
@@ -76,6 +76,11 @@ pub(super) fn uncertain(vm: &VmInfo) -> String {
 /// That a VM runs twice, and what to do.
 pub(super) fn runs_twice(double: &DoubleInfo) -> String {
     lifeboat_protocol::view::runs_twice(&double.name, &double.hosts)
+}
+
+/// That a VM ended on its way, and what to do.
+pub(super) fn ended(one: &EndedInfo) -> String {
+    lifeboat_protocol::view::ended_on_its_way(&one.name, &one.from, &one.to)
 }
 
 /// When an evacuation ends at the present rate: only what can leave has a rate.

@@ -13,7 +13,7 @@ use lifeboat_protocol::{
 
 use super::{
     Daemon, clock,
-    infos::{host_info, link_info, milliseconds, plan_info, state_name, vm_info},
+    infos::{ended_info, host_info, link_info, milliseconds, plan_info, state_name, vm_info},
 };
 use crate::{
     api::{Cancelled, Declared, DoubleInfo, EvacuationInfo, Request, Started, Status, Terms},
@@ -343,6 +343,7 @@ impl Daemon {
             vms_unknown: of_now(view.unknown),
             vms_not_heard: of_now(view.not_heard),
             vms_arrived: view.arrived,
+            ended: view.ended.into_iter().map(ended_info).collect(),
             bytes_left: if current { view.bytes_left } else { 0 },
             silent: view.silent,
             distant: view.distant,

@@ -8,11 +8,11 @@ use lifeboat_protocol::{
     message::{HeldBack, VmState},
     plan,
     view::{LinkView, NodeView, VmView},
-    vm::RunState,
+    vm::{Outcome, RunState},
 };
 
 use crate::api::{
-    Arrived, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, SenderInfo, VmInfo,
+    Arrived, EndedInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, SenderInfo, VmInfo,
 };
 use crate::legible;
 
@@ -164,7 +164,16 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
     }
 }
 
-pub(super) fn arrived(outcome: lifeboat_protocol::vm::Outcome) -> Arrived {
+pub(super) fn ended_info(outcome: Outcome) -> EndedInfo {
+    EndedInfo {
+        id: outcome.vm.to_string(),
+        name: legible::name(&outcome.name),
+        from: outcome.from,
+        to: outcome.to,
+    }
+}
+
+pub(super) fn arrived(outcome: Outcome) -> Arrived {
     // A daemon that was started anew in the middle of a move has lost it.
     let counted = outcome.bytes_sent > 0 || outcome.bytes_needed == 0;
     Arrived {

@@ -95,6 +95,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
             vms_unknown: 0,
             vms_not_heard: 0,
             vms_arrived: 0,
+            ended: Vec::new(),
             bytes_left: 0,
             silent: Vec::new(),
             distant: Vec::new(),
