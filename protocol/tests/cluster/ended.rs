@@ -25,7 +25,7 @@ fn check_named(world: &mut World) {
     for host in 0..4 {
         let view = seen(world, host);
         assert!(view.done, "{host}: {view:?}");
-        assert_eq!(view.ended, [arrived.clone()], "{host}");
+        assert_eq!(view.ended, std::slice::from_ref(&arrived), "{host}");
     }
     let place = world.places(world.vms[0])[0].1;
     assert_eq!(place, Place::ShutOff);
