@@ -78,7 +78,17 @@ impl Node {
     pub(crate) fn to_be_started(&self, mover: EvacuationId) -> Vec<Outcome> {
         let of_it = self.outcomes.iter().filter(|((evacuation, _), _)| *evacuation == mover);
         let ended = of_it.map(|(_, outcome)| outcome).filter(|outcome| outcome.ended);
-        ended.filter(|outcome| !self.runs_away_from(outcome)).cloned().collect()
+        let stays = |outcome: &&Outcome| {
+            !self.runs_away_from(outcome) && !self.went_on_later(mover, outcome.vm)
+        };
+        ended.filter(stays).cloned().collect()
+    }
+
+    /// Whether a later evacuation has moved a VM again.
+    fn went_on_later(&self, mover: EvacuationId, vm: VmId) -> bool {
+        let started = |id: EvacuationId| self.evacuations.get(id).map(|known| known.started_at);
+        let moved = self.outcomes.keys().filter(|(_, moved)| *moved == vm);
+        moved.into_iter().any(|(other, _)| started(*other) > started(mover))
     }
 
     /// What the host that it left says of it may be from before its end.

@@ -82,7 +82,7 @@ fn at_a_source_its_vms_wait_and_the_link_is_the_others() {
     let plan = world.node(B1).plan(world.local(B1), &terms);
     let cannot: Vec<&str> =
         plan.vms.iter().filter(|one| one.to.is_none()).map(|one| one.reasons[0].as_str()).collect();
-    assert_eq!(cannot, ["the journal of a1 cannot be written"; 2]);
+    assert_eq!(cannot, ["the journal of a1 cannot be written: no space left on device"; 2]);
     let view = world.node(B1).evacuations_view(world.local(B1)).pop().expect("one is known");
     assert_eq!((view.vms_left, view.stuck, view.done), (1, 2, false));
     world.empty_disk(A1);

@@ -2,11 +2,11 @@
 //! a VM that was shut off on purpose.
 
 use crate::{
-    finish,
+    LIMIT, finish,
     shown::{receiver, seen, under_way, until},
     world::{World, hypervisor::Place},
 };
-use lifeboat_protocol::{output::NoticeKind, vm::Outcome};
+use lifeboat_protocol::{EvacuationId, SiteId, command::Command, output::NoticeKind, vm::Outcome};
 use std::time::Duration;
 
 /// What the last host knows of how the only VM arrived.
@@ -135,4 +135,34 @@ fn one_that_ran_again_and_was_shut_off_on_purpose_is_not_named() {
     world.run(Duration::from_secs(3));
     let arrived = outcome(&world);
     assert!(!arrived.ran && !arrived.ended, "{arrived:?}");
+}
+
+#[test]
+fn one_that_was_started_and_went_back_is_not_named() {
+    let mut world = under_way();
+    let vm = world.vms[0];
+    let first = seen(&world, 0).id;
+    world.kill_process(0, vm);
+    check_named(&mut world);
+    let (host, _) = world.places(vm)[0];
+    assert!(world.hosts[host].hypervisor.turn(vm, Place::ShutOff, Place::Running));
+    world.run(Duration::from_secs(5));
+    world.command(0, Command::Cancel { id: first, abort: false });
+    // The only host left to take it is the one that it ended on.
+    world.crash(1);
+    world.run(Duration::from_secs(5));
+    let back = Command::Evacuate {
+        id: EvacuationId(first.0 + 1),
+        from_sites: vec![SiteId::of("there")],
+        from_hosts: Vec::new(),
+        to: vec![SiteId::of("here")],
+        deadline_ms: None,
+    };
+    world.command(0, back);
+    world.run_until(LIMIT, "it goes back", |world| world.places(vm) == [(0, Place::Running)]);
+    world.run(Duration::from_secs(5));
+    for host in [0, 2, 3] {
+        let all = world.node(host).evacuations_view(world.local(host));
+        assert!(all.iter().all(|one| one.ended.is_empty()), "{host}: {all:?}");
+    }
 }
