@@ -258,10 +258,11 @@ impl Tracker {
         let one = &report.evacuation;
         if !matches!(one.state.as_str(), "active" | "done") {
             // One that was done is cancelled so that its hosts take arrivals again.
+            let unseen = [&one.hypervisor_down, &one.silent, &one.distant];
             let all_left = one.vms_arrived > 0
+                && one.vms_unknown == 0
                 && report.waiting.is_empty()
-                && one.silent.is_empty()
-                && self.missing(report).is_empty();
+                && unseen.iter().all(|hosts| hosts.is_empty());
             return match self.was_done || all_left {
                 true => Verdict::Done,
                 false => Verdict::Ended(one.state.clone()),
@@ -875,6 +876,16 @@ mod tests {
         report.arrived = vec![arrived("web")];
         let lost = Verdict::NotAll(vec!["db is on a2, which is not heard".to_owned()]);
         assert_eq!(play.insist(&report), lost);
+    }
+
+    #[test]
+    fn one_that_was_done_and_is_cancelled_is_done() {
+        let mut report = done(vec![arrived("web")]);
+        report.evacuation.state = "cancelled".to_owned();
+        report.evacuation.vms_arrived = 1;
+        assert_eq!(Play::new().take(&report).1, Verdict::Done);
+        report.waiting = vec![vm("db", "a1", "resting")];
+        assert_eq!(Play::new().take(&report).1, Verdict::Ended("cancelled".to_owned()));
     }
 
     #[test]

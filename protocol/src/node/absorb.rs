@@ -122,8 +122,9 @@ impl Node {
         for vm in again_here {
             self.strand(vm, Stranding::StartedHere, fx);
         }
-        let (vms, setbacks) = (&self.vms, &mut self.setbacks);
-        setbacks.retain(|vm, _| vms.contains_key(vm));
+        // One that has left and is not settled yet is listed here no more.
+        let (vms, departures) = (&self.vms, &self.departures);
+        self.setbacks.retain(|vm, _| vms.contains_key(vm) || departures.get(*vm).is_some());
     }
 
     /// The hypervisor has forgotten a VM that was given away, or it is one of this host again.

@@ -396,6 +396,8 @@ impl Node {
             let state = self.evacuations.get(evacuation).map(|known| known.record.state);
             // Room that was asked for serves whichever evacuation wants the VM there.
             let third = self.third_running(vm, to);
+            // A daemon that has just started has heard nobody yet.
+            let silent = !alive && now.since(self.silent_since(to)) > self.config.suspect_after;
             let wanted_by =
                 self.mover_to(to).filter(|_| third.is_none() && !self.doubles.contains_key(&vm));
             let id = departure.id;
@@ -419,7 +421,7 @@ impl Node {
                 fx.out(Output::SetWeight { id, weight: departure.weight });
                 fx.urgent();
             }
-            if !alive {
+            if silent {
                 departure.give_up_on_silent(fx);
             }
             match (&departure.phase, wanted_by) {

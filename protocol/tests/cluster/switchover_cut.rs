@@ -6,7 +6,7 @@ use crate::{
     shown::listed,
     world::{MIB, Setup, World, hypervisor::Place},
 };
-use lifeboat_protocol::{command::Command, output::NoticeKind};
+use lifeboat_protocol::{command::Command, output::NoticeKind, vm::Outcome};
 use std::time::Duration;
 
 fn with_one_vm() -> World {
@@ -178,4 +178,39 @@ fn a_copy_that_dies_and_leaves_its_definition_is_lost() {
     world.run_until(LIMIT, "it is known to run", |world| {
         listed(world, 1 + to % 2).iter().all(|one| one.1.reasons.is_empty())
     });
+}
+
+/// How the only VM's move ended.
+fn outcome(world: &World) -> Outcome {
+    let id = world.node(0).evacuations_view(world.local(0))[0].id;
+    world.node(0).outcomes_view(id).pop().expect("it has moved")
+}
+
+#[test]
+fn a_daemon_that_restarts_at_once_goes_on_with_its_switchover() {
+    let mut world = with_one_vm();
+    let vm = world.vms[0];
+    world
+        .run_until(LIMIT, "it switches", |world| world.places(vm).contains(&(0, Place::Switching)));
+    world.capacity /= 20;
+    world.crash(0);
+    world.run(Duration::from_millis(100));
+    world.start(0);
+    world.run(Duration::from_millis(100));
+    assert!(world.places(vm).contains(&(0, Place::Switching)), "it takes longer than that");
+    world.capacity *= 20;
+    finish(&mut world);
+    assert_eq!(outcome(&world).attempts, 1);
+}
+
+#[test]
+fn what_failed_attempts_sent_is_counted() {
+    let mut world = with_one_vm();
+    world.run(Duration::from_secs(1));
+    let id = world.node(0).departures().get(world.vms[0]).expect("it moves").id;
+    world.abort(id);
+    finish(&mut world);
+    let outcome = outcome(&world);
+    let sent_twice = outcome.bytes_sent > outcome.bytes_needed + 100 * MIB;
+    assert!(outcome.attempts == 2 && sent_twice, "{outcome:?}");
 }
