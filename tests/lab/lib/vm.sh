@@ -110,5 +110,5 @@ vm_boot() {
     local host=${1:-} name=${2:-}
     vm_define "$@"
     vm_start "$host" "$name"
-    wait_until 60 "first heartbeat of $name on $host" grep -q ^BEAT "$(console_file "$host" "$name")"
+    wait_until 120 "first heartbeat of $name on $host" grep -q ^BEAT "$(console_file "$host" "$name")"
 }
