@@ -212,8 +212,13 @@ impl Arrivals {
                 }
                 let offline = known.offline();
                 fx.send(known.id.source, Direct::Ask { id: known.id, offline });
-                let answer = Err("an earlier attempt for this VM is not settled here yet".into());
-                fx.send(id.source, Direct::Reserved { id, answer });
+                // The same source settles it within moments, and asks again.
+                if known.id.source == id.source {
+                    fx.send(id.source, Direct::Preparing { id });
+                } else {
+                    let answer = "another host's attempt for this VM is not settled here yet";
+                    fx.send(id.source, Direct::Reserved { id, answer: Err(answer.into()) });
+                }
             }
             return;
         }

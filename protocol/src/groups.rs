@@ -3,7 +3,8 @@
 //! Invariants:
 //! - the waiting VMs of a group that the order is made of stand next to each other in it, but for those
 //!   that cannot make their deadline;
-//! - a group of which one has begun comes before all others of its class that wait;
+//! - a group of which one has begun comes before all others of its class that wait, and keeps the class
+//!   that it began with, though its most urgent VM has left;
 //! - VMs of no group are ordered as if there were none.
 
 use alloc::collections::BTreeMap;
@@ -22,22 +23,25 @@ use crate::{
 pub struct Grouped {
     /// The group.
     pub id: GroupId,
-    /// Whether one of the group has begun to leave, as far as the speaker knows.
-    pub begun: bool,
+    /// The highest class of those of the group that have begun to leave, as far as the speaker knows; `None`
+    /// if none has.
+    pub begun: Option<u8>,
 }
 
 impl HeadVm {
-    /// The group of which this shows that one of it has begun to leave.
-    pub(crate) fn begun_group(&self) -> Option<GroupId> {
-        let begun = matches!(self.stage, Stage::Moving | Stage::Switching);
-        self.group.filter(|group| group.begun || begun).map(|group| group.id)
+    /// The group of which this shows that one of it has begun to leave, and the highest class of those.
+    pub(crate) fn begun_group(&self) -> Option<(GroupId, u8)> {
+        let group = self.group?;
+        let moves = matches!(self.stage, Stage::Moving | Stage::Switching);
+        let class = group.begun.max(moves.then_some(self.priority))?;
+        Some((group.id, class))
     }
 }
 
 /// All that wait of a group, or one VM of none, as the order sees it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Unit {
-    /// The highest class in it.
+    /// The highest class in it, of those that have begun, too.
     pub(crate) priority: u8,
     /// Whether one of it has begun.
     pub(crate) begun: bool,
@@ -54,6 +58,12 @@ impl Unit {
         self.critical = self.critical.max(critical);
         self.time = self.time.saturating_add(time);
         self.vms += 1;
+    }
+
+    /// One of it has begun to leave, and this is the highest class of those.
+    pub(crate) fn begins(&mut self, class: u8) {
+        self.begun = true;
+        self.priority = self.priority.max(class);
     }
 
     /// Its time for each of its VMs. With equal weights the mean completion is least when units go in
@@ -77,7 +87,9 @@ impl Units {
         for one in all {
             let Some(group) = one.vm.group else { continue };
             let unit = units.entry(group.id).or_default();
-            unit.begun |= one.vm.begun_group().is_some();
+            if let Some((_, class)) = one.vm.begun_group() {
+                unit.begins(class);
+            }
             if one.waits() {
                 let (critical, time) = figures(one);
                 unit.add(one.vm.priority, critical, time);

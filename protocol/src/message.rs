@@ -339,7 +339,8 @@ pub enum Direct {
         /// `Ok`, or why not.
         answer: Result<(), String>,
     },
-    /// Destination to source: the request is heard, and hypervisor and carrier are being made ready.
+    /// Destination to source: the request is heard, and hypervisor and carrier are being made ready, or an
+    /// earlier attempt of the same source is being settled first.
     Preparing {
         /// The attempt.
         id: MoveId,

@@ -257,7 +257,7 @@ mod tests {
     }
 
     fn of_group(name: &str, mut contender: Contender) -> Contender {
-        contender.vm.group = Some(Grouped { id: GroupId::of(name), begun: false });
+        contender.vm.group = Some(Grouped { id: GroupId::of(name), begun: None });
         contender
     }
 
@@ -276,11 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_has_begun_is_first_in_its_class() {
+    fn a_group_that_has_begun_is_first_in_the_class_that_it_began_with() {
         let mut begun = contender(1, 20, 50, None);
-        begun.vm.group = Some(Grouped { id: GroupId::of("shop"), begun: true });
+        begun.vm.group = Some(Grouped { id: GroupId::of("shop"), begun: Some(90) });
         let others = [contender(2, 3, 50, None), contender(3, 9, 60, None)];
         let also = of_group("shop", contender(4, 30, 50, None));
+        assert_eq!(numbers(&[begun, others[0], others[1], also]), [1, 4, 3, 2], "it began with 90");
+        begun.vm.group = Some(Grouped { id: GroupId::of("shop"), begun: Some(50) });
         assert_eq!(numbers(&[begun, others[0], others[1], also]), [3, 1, 4, 2]);
         let mut moves = of_group("shop", contender(1, 20, 50, None));
         moves.vm.stage = Stage::Moving;

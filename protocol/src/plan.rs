@@ -9,7 +9,7 @@ use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use crate::{
     arrivals::memory_needed,
     groups::Grouped,
-    ids::{EvacuationId, LinkId, NodeId, SiteId, VmId},
+    ids::{EvacuationId, GroupId, LinkId, NodeId, SiteId, VmId},
     membership::Liveness,
     message::{HeadVm, InventoryVm, Stage, VmState},
     node::{Node, barred::Refusals, elsewhere::runs_too},
@@ -72,6 +72,15 @@ pub struct Terms {
     pub to: Vec<SiteId>,
     /// Deadline, in milliseconds.
     pub deadline_ms: Option<u64>,
+}
+
+/// What the VMs that were assigned so far have taken.
+#[derive(Debug, Default)]
+struct Assigned {
+    /// Memory that is left at each host that was considered, bytes.
+    free: BTreeMap<NodeId, u64>,
+    /// Where the groups go.
+    sites: BTreeMap<GroupId, SiteId>,
 }
 
 struct Candidate {
@@ -170,9 +179,9 @@ impl Node {
             let vm = &candidate.one.vm;
             (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id)
         });
-        let mut free: BTreeMap<NodeId, u64> = BTreeMap::new();
+        let mut assigned = Assigned::default();
         for candidate in candidates.iter_mut().filter(|candidate| !candidate.stays) {
-            self.assign(now, terms, candidate, &mut free, &covers);
+            self.assign(now, terms, candidate, &mut assigned, &covers);
         }
         let links: Vec<LinkId> = self.directory.links().map(|(link, _)| link).collect();
         for link in links {
@@ -247,13 +256,15 @@ impl Node {
         now: Instant,
         terms: &Terms,
         candidate: &mut Candidate,
-        free: &mut BTreeMap<NodeId, u64>,
+        assigned: &mut Assigned,
         covers: &impl Fn(NodeId, SiteId) -> bool,
     ) {
         let needed = memory_needed(&candidate.one.vm);
         let from = self.directory.site_of(candidate.source).unwrap_or(self.site);
         let mut reasons = Refusals::default();
-        let mut best: Option<(u64, NodeId, LinkId)> = None;
+        let group = candidate.one.vm.policy.group();
+        let with_group = group.and_then(|group| assigned.sites.get(&group).copied());
+        let mut best: Option<((bool, u64), NodeId, LinkId)> = None;
         for (node, entry) in self.directory.nodes() {
             if !terms.to.contains(&entry.site) || node == candidate.source {
                 continue;
@@ -286,15 +297,16 @@ impl Node {
                 refuse("a VM with this id is already there".into());
                 continue;
             }
-            let room = *free.entry(node).or_insert(host.memory_free);
+            let room = *assigned.free.entry(node).or_insert(host.memory_free);
+            let merit = (with_group == Some(entry.site), room);
             if needed > room {
                 refuse(format!(
                     "{} MiB of memory are needed and {} MiB would be free",
                     needed >> 20,
                     room >> 20
                 ));
-            } else if best.is_none_or(|(most, _, _)| room > most) {
-                best = Some((room, node, link));
+            } else if best.is_none_or(|(most, _, _)| merit > most) {
+                best = Some((merit, node, link));
             }
         }
         let reasons = reasons.into_reasons();
@@ -302,7 +314,10 @@ impl Node {
             Some((_, node, link)) if candidate.reasons.is_empty() => {
                 candidate.to = Some(node);
                 candidate.link = Some(link);
-                free.entry(node).and_modify(|room| *room = room.saturating_sub(needed));
+                assigned.free.entry(node).and_modify(|room| *room = room.saturating_sub(needed));
+                if let Some((group, site)) = group.zip(self.directory.site_of(node)) {
+                    assigned.sites.insert(group, site);
+                }
             }
             Some(_) => {}
             None if reasons.is_empty() => {
@@ -346,7 +361,7 @@ impl Node {
                 rate: BytesPerSec(0),
                 setup_ms: 0,
                 yields: false,
-                group: vm.policy.group().map(|id| Grouped { id, begun: false }),
+                group: vm.policy.group().map(|id| Grouped { id, begun: None }),
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
             Contender {

@@ -222,7 +222,7 @@ fn head() -> impl Strategy<Value = HeadVm> {
     let common = (0..2_u64, 0..2_u64, 0..2_u64, 0..2_u64, 0..2_u32);
     let own = (any::<[u8; 16]>(), any::<u8>(), any::<u64>(), 0..100_u64, 0..120_u64);
     let advanced = (stage, proptest::option::of(0..2_u64), 0..2_u64, any::<bool>());
-    let group = proptest::option::of((any::<u64>(), any::<bool>()));
+    let group = proptest::option::of((any::<u64>(), any::<Option<u8>>()));
     (common, own, advanced, group).prop_map(|(common, own, (stage, to, rate, yields), group)| {
         HeadVm {
             group: group.map(|(id, begun)| Grouped { id: GroupId(id), begun }),

@@ -74,6 +74,8 @@ pub(super) struct Tracker {
     /// Whether all was done when anybody was heard last.
     was_done: bool,
     at_rest_since: Option<Instant>,
+    /// VMs that were under way when it was seen to be ended, and still are.
+    finishing: Option<BTreeSet<String>>,
     begun: bool,
 }
 
@@ -98,6 +100,7 @@ impl Tracker {
             changes.extend(changed(before.as_ref(), vm, 0));
         }
         self.arrivals(report, &mut changes);
+        changes.extend(self.finish(report));
         (changes, self.verdict(now, report))
     }
 
@@ -204,6 +207,25 @@ impl Tracker {
         }
     }
 
+    /// What is under way goes on, or is taken back, once an evacuation was ended: how is known only when it
+    /// is over.
+    fn finish(&mut self, report: &Report) -> Option<Change> {
+        let state = &report.evacuation.state;
+        if matches!(state.as_str(), "active" | "done") {
+            return None;
+        }
+        let is_heard = |vm: &&VmInfo| !report.evacuation.silent.contains(&vm.host);
+        let under_way = report.waiting.iter().filter(|vm| is_under_way(vm)).filter(is_heard);
+        let under_way: BTreeSet<String> = under_way.map(|vm| vm.id.clone()).collect();
+        if let Some(finishing) = &mut self.finishing {
+            finishing.retain(|id| under_way.contains(id));
+            return None;
+        }
+        let many = under_way.len();
+        self.finishing = Some(under_way);
+        (many > 0).then(|| said(format!("it was {state}; still on their way: {}", vms(many))))
+    }
+
     fn count_failure(&mut self, before: Option<&VmInfo>, vm: &VmInfo) {
         if vm.state != "failed" || vm.reasons.is_empty() {
             return;
@@ -257,6 +279,9 @@ impl Tracker {
     fn verdict(&mut self, now: Instant, report: &Report) -> Verdict {
         let one = &report.evacuation;
         if !matches!(one.state.as_str(), "active" | "done") {
+            if self.finishing.as_ref().is_some_and(|finishing| !finishing.is_empty()) {
+                return Verdict::GoesOn;
+            }
             // One that was done is cancelled so that its hosts take arrivals again.
             let unseen = [&one.hypervisor_down, &one.silent, &one.distant];
             let all_left = one.vms_arrived > 0
@@ -889,8 +914,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_under_way_is_waited_for_when_it_is_cancelled() {
+        let mut play = Play::new();
+        play.take(&active(vec![vm("web", "a1", "switching"), vm("db", "a1", "queued")]));
+        let mut cancelled = active(vec![vm("web", "a1", "switching"), vm("db", "a1", "resting")]);
+        cancelled.evacuation.state = "cancelled".to_owned();
+        let (said, verdict) = play.take(&cancelled);
+        assert_eq!(said, ["it was cancelled; still on their way: 1 VM"]);
+        assert_eq!((verdict, play.take(&cancelled).1), (Verdict::GoesOn, Verdict::GoesOn));
+        // Another evacuation moves the other one on: that is not waited for.
+        cancelled.waiting = vec![vm("db", "a1", "moving")];
+        cancelled.arrived = vec![arrived("web")];
+        assert_eq!(play.take(&cancelled).1, Verdict::Ended("cancelled".to_owned()));
+    }
+
+    #[test]
     fn a_cancelled_one_has_ended() {
-        let mut report = active(vec![vm("web", "a1", "moving")]);
+        let mut report = active(vec![vm("web", "a1", "queued")]);
         report.evacuation.state = "cancelled".to_owned();
         assert_eq!(Play::new().take(&report).1, Verdict::Ended("cancelled".to_owned()));
     }

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use core::time::Duration;
 
-use super::{Node, barred::Refusals};
+use super::{KnownInventory, Node, barred::Refusals, begun_groups::Way};
 use crate::{
     arrivals::memory_needed,
     departures::{Departure, Phase},
@@ -101,7 +101,7 @@ impl Node {
         {
             reasons.push(format!("attempt {} failed: {}", setback.failures, setback.reason));
         }
-        if self.best(&self.targets(now, &sites), now, vm).is_none() {
+        if self.best(&self.targets(now, &sites), now, vm, None).is_none() {
             reasons.extend(self.refusals(now, &sites, vm));
         }
         reasons
@@ -156,13 +156,19 @@ impl Node {
         let mut targets = self.targets(now, &sites);
         let several = targets.windows(2).any(|two| two[0].link != two[1].link);
         let queued = if several { self.queued_elsewhere(now) } else { Vec::new() };
+        let mut ways = self.ways_of_groups(now);
         let mut counted = queued.iter().peekable();
         for vm in waiting {
             let rank: Rank = (core::cmp::Reverse(vm.policy.priority), vm.bytes(), vm.id);
             while let Some((_, link, bytes)) = counted.next_if(|(other, ..)| *other < rank) {
                 burden(&mut targets, *link, *bytes);
             }
-            let Some((to, link)) = self.best(&targets, now, vm) else { continue };
+            let group = vm.policy.group();
+            let way = group.and_then(|group| ways.get(&group).copied());
+            let Some((to, link)) = self.best(&targets, now, vm, way) else { continue };
+            if let Some((group, site)) = group.zip(self.directory.site_of(to)) {
+                ways.entry(group).or_insert(Way::Site(site));
+            }
             burden(&mut targets, link, vm.bytes());
             choices.push((vm, to, link));
             if choices.len() == self.config.tuning().of(HEAD) {
@@ -296,6 +302,22 @@ impl Node {
         memory_needed(vm) <= target.free && !self.has_refused(now, vm, target.node)
     }
 
+    /// Hosts that an evacuation empties, too, and that do not know it yet, with what they have.
+    pub(super) fn unaware(
+        &self,
+        now: Instant,
+        evacuation: EvacuationId,
+    ) -> impl Iterator<Item = (NodeId, &KnownInventory)> {
+        let record = self.evacuations.get(evacuation).map(|known| &known.record);
+        let unaware = self.inventories.iter().filter(move |(node, _)| {
+            let site = self.directory.site_of(**node);
+            let covered =
+                record.zip(site).is_some_and(|(record, site)| record.covers(**node, site));
+            covered && self.membership.is_up(now, **node) && !self.knows(**node, evacuation)
+        });
+        unaware.map(|(node, known)| (*node, known))
+    }
+
     /// Memory of VMs of a higher class than `vm` at hosts which are emptied, too, and do not know it yet:
     /// they are about to ask for room.
     pub(super) fn urgent_at_unaware(
@@ -304,14 +326,8 @@ impl Node {
         evacuation: EvacuationId,
         vm: &Vm,
     ) -> impl Iterator<Item = u64> + '_ {
-        let record = self.evacuations.get(evacuation).map(|known| &known.record);
         let priority = vm.policy.priority;
-        let unaware = self.inventories.iter().filter(move |(node, _)| {
-            let site = self.directory.site_of(**node);
-            let covered =
-                record.zip(site).is_some_and(|(record, site)| record.covers(**node, site));
-            covered && self.membership.is_up(now, **node) && !self.knows(**node, evacuation)
-        });
+        let unaware = self.unaware(now, evacuation);
         unaware.flat_map(|(_, known)| &known.complete).filter_map(move |one| {
             let goes = one.vm.policy.priority > priority && one.vm.obstacles.is_empty();
             (goes && one.state == VmState::Resting).then(|| memory_needed(&one.vm))
@@ -347,14 +363,19 @@ impl Node {
     }
 
     /// Of the hosts that take a VM the best, and the link there. Where several links lead away, one on
-    /// which something flows is taken, of those one to the site to which the VM's group goes, and of
-    /// those the one on which the VM would be over first; then the host to which the least is on its way,
-    /// then one with about the most memory.
-    fn best(&self, targets: &[Target], now: Instant, vm: &Vm) -> Option<(NodeId, LinkId)> {
+    /// which something flows is taken, of those one that is the way of the VM's group, and of those the one
+    /// on which the VM would be over first; of a group in which all choose at once, the same site; then the
+    /// host to which the least is on its way, then one with about the most memory.
+    fn best(
+        &self,
+        targets: &[Target],
+        now: Instant,
+        vm: &Vm,
+        way: Option<Way>,
+    ) -> Option<(NodeId, LinkId)> {
         use core::cmp::Reverse;
-        type Merit = (bool, bool, Reverse<Duration>, Reverse<u64>, u32, u64);
+        type Merit = (bool, bool, Reverse<Duration>, u64, Reverse<u64>, u32, u64);
         let mut best: Option<(Merit, NodeId, LinkId)> = None;
-        let with_group = self.site_of_group(vm);
         for target in targets.iter().filter(|target| self.takes(now, target, vm)) {
             let capacity = self.capacities.get(&target.link);
             let capacity = capacity.map_or(BytesPerSec(1), |one| one.usable());
@@ -365,8 +386,10 @@ impl Node {
             let spread = mixed(vm.id.spread(), target.node.0);
             let flows = !self.stands_still(now, target.link);
             let site = self.directory.site_of(target.node);
-            let together = with_group.is_none() || with_group == site;
-            let merit = (flows, together, Reverse(over), Reverse(inbound), alike, spread);
+            let together = way.is_none_or(|way| way.leads(site, target.link));
+            let as_group = vm.policy.group().zip(site);
+            let as_group = as_group.map_or(0, |(group, site)| mixed(group.0, site.0));
+            let merit = (flows, together, Reverse(over), as_group, Reverse(inbound), alike, spread);
             if best.is_none_or(|(most, _, _)| merit > most) {
                 best = Some((merit, target.node, target.link));
             }

@@ -264,6 +264,9 @@ impl Node {
         let chosen = choices.find(|(one, _, by)| one.id == vm && *by == link);
         let Some((vm, to)) = chosen.map(|(vm, to, _)| (vm.clone(), to)) else { return };
         let Some(evacuation) = self.mover_to(to) else { return };
+        if self.leader_is_unheard(now, evacuation, &vm) {
+            return;
+        }
         let before = order.iter().take_while(|one| one.vm.vm != vm.id);
         let others = before.filter(|one| one.source != self.me && one.vm.stage == Stage::Queued);
         let mut others: Vec<u64> = others.map(|one| one.vm.bytes).collect();
@@ -360,9 +363,9 @@ impl Node {
         if let Some(departure) = self.departures.get_mut(contender.vm.vm) {
             let pause = Pause::of(tuning, &departure.vm, rate.share(expected), round_trip);
             departure.begin(now, start_ms, pause, fx);
-            let (group, to) = (departure.vm.policy.group(), departure.to);
-            if let Some(group) = group {
-                self.group_begins(group, Some(to));
+            let (policy, to) = (&departure.vm.policy, departure.to);
+            if let Some((group, class)) = policy.group().map(|group| (group, policy.priority)) {
+                self.group_begins(group, class, Some(to));
             }
         }
     }

@@ -58,6 +58,35 @@ fn leaves_in_a_block(restarted: bool) {
     assert!(others <= allowed, "{others} others in between, the group at {places:?}");
 }
 
+/// One of the group is urgent, and another class stands between it and the rest.
+#[test]
+fn a_group_keeps_the_class_that_it_began_with() {
+    let mut world = World::new(&Setup::new(3, 2));
+    let mut group = Vec::new();
+    for number in 0..12_u64 {
+        let vm = world.add_vm(number as usize % 3, (200 + 8 * number) * MIB, 0);
+        let (grouped, priority) = match number {
+            4 => (true, 90),
+            6 | 8 => (true, 10),
+            _ => (false, 50),
+        };
+        if grouped {
+            put_into_group(&mut world, vm, "shop");
+            group.push(vm);
+        }
+        let guest = world.hosts[number as usize % 3].hypervisor.guests.get_mut(&vm);
+        guest.expect("added").vm.policy.priority = priority;
+    }
+    world.run(Duration::from_secs(10));
+    let evacuation = world.evacuate(0);
+    world.run_until(LIMIT, "all arrive", World::all_safe);
+    world.run_until(LIMIT, "all is closed", World::settled);
+    let order = in_order(&world, evacuation);
+    let last = order.iter().rposition(|vm| group.contains(vm)).expect("they left");
+    // One that had set room aside may go before the second one of the group.
+    assert!(last <= group.len(), "the group is over with number {last} of {order:?}");
+}
+
 #[test]
 fn nothing_else_begins_in_between() {
     leaves_in_a_block(false);

@@ -225,7 +225,7 @@ fn absurd(world: &World, random: &mut Random, from: usize, to: usize) -> Message
                 yields: number() % 2 == 0,
                 group: (number() % 2 == 0).then(|| lifeboat_protocol::groups::Grouped {
                     id: lifeboat_protocol::ids::GroupId(number() % 3),
-                    begun: number() % 2 == 0,
+                    begun: (number() % 2 == 0).then(|| number() as u8),
                 }),
             });
             Message::Heartbeat(Heartbeat {
