@@ -357,8 +357,11 @@ pub struct PlannedVmInfo {
     pub finish_ms: u64,
     /// Predicted pause of the guest.
     pub downtime_ms: u64,
-    /// Whether that is past the deadline.
+    /// Whether that is past the deadline, or the end of its host's power.
     pub late: bool,
+    /// Which of the two is first, if there is either: `deadline` or `power`.
+    #[serde(default)]
+    pub limit: Option<String>,
     /// Why it cannot go, all reasons; empty if it can.
     pub reasons: Vec<String>,
 }
@@ -397,12 +400,31 @@ pub struct Report {
     pub uncertain: Vec<VmInfo>,
     /// VMs that two hosts say to run, one of them a host that it empties or that may take its VMs.
     pub doubles: Vec<DoubleInfo>,
+    /// VMs still to leave that are not expected to do so in time, as far as the host that answers knows, in
+    /// the order in which they would leave.
+    #[serde(default)]
+    pub late: Vec<LateInfo>,
     /// If it was ended: active evacuations that go on to move VMs from hosts which it empties, too.
     pub goes_on: Vec<String>,
     /// Other evacuations that have moved VMs from its hosts since it was started.
     pub moved_by: Vec<MovedBy>,
     /// Measures over those that have arrived.
     pub measures: Option<Measures>,
+}
+
+/// A VM that is not expected to leave in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateInfo {
+    /// Its UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The host that it leaves.
+    pub host: String,
+    /// By how much it would be late.
+    pub by_ms: u64,
+    /// What it would miss: the `deadline`, or the end of its host's `power`.
+    pub limit: String,
 }
 
 /// What another evacuation moved.

@@ -5,6 +5,7 @@
 //! is there with all its reasons.
 
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use core::time::Duration;
 
 use crate::{
     arrivals::memory_needed,
@@ -35,10 +36,27 @@ pub struct PlannedVm {
     pub finish_ms: u64,
     /// Predicted pause of the guest.
     pub downtime_ms: u64,
-    /// Whether it is past the deadline.
-    pub late: bool,
+    /// By when it must have left: the deadline, or the end of its host's power if that is first.
+    pub limit: Option<Limit>,
     /// Why it cannot go; empty if it can.
     pub reasons: Vec<String>,
+}
+
+/// By when a VM must have left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Milliseconds after the start of the evacuation.
+    pub at_ms: u64,
+    /// Whether it is the end of its host's power, not the evacuation's deadline.
+    pub is_power: bool,
+}
+
+impl PlannedVm {
+    /// By how many milliseconds it would be too late, if at all.
+    pub fn late_by_ms(&self) -> Option<u64> {
+        let limit = self.limit.filter(|_| self.reasons.is_empty())?;
+        self.finish_ms.checked_sub(limit.at_ms).filter(|late| *late > 0)
+    }
 }
 
 /// A whole plan.
@@ -86,6 +104,8 @@ struct Assigned {
 struct Candidate {
     source: NodeId,
     one: InventoryVm,
+    /// What is left of its host's power, milliseconds.
+    power_ms: Option<u64>,
     to: Option<NodeId>,
     link: Option<LinkId>,
     /// Whether its reasons are complete, whatever the destinations say.
@@ -94,9 +114,16 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(source: NodeId, one: InventoryVm) -> Self {
+    fn new(source: NodeId, power_ms: Option<u64>, one: InventoryVm) -> Self {
         let reasons = one.vm.obstacles.clone();
-        Self { source, one, to: None, link: None, stays: false, reasons }
+        Self { source, one, power_ms, to: None, link: None, stays: false, reasons }
+    }
+
+    /// By when it must have left.
+    fn limit(&self, terms: &Terms) -> Option<Limit> {
+        let deadline = terms.deadline_ms.map(|at_ms| Limit { at_ms, is_power: false });
+        let power = self.power_ms.map(|at_ms| Limit { at_ms, is_power: true });
+        [deadline, power].into_iter().flatten().min_by_key(|limit| limit.at_ms)
     }
 
     /// Whether its host says that it cannot move for now.
@@ -159,7 +186,7 @@ impl Node {
                 if matches!(one.state, VmState::Arriving | VmState::Committing) {
                     continue;
                 }
-                let mut candidate = Candidate::new(source, one);
+                let mut candidate = Candidate::new(source, host.runtime_left_ms, one);
                 if host.journal_fails {
                     let reason = format!("the journal of {} cannot be written", entry.name);
                     // Its host says why, too, once it was asked to let it go.
@@ -196,7 +223,7 @@ impl Node {
                 start_ms: 0,
                 finish_ms: 0,
                 downtime_ms: 0,
-                late: false,
+                limit: None,
                 reasons: candidate.reasons.clone(),
             });
         }
@@ -342,7 +369,6 @@ impl Node {
             *bytes = bytes.saturating_add(candidate.one.remaining);
         }
         let remaining = bytes_of.values().copied().fold(0, u64::saturating_add);
-        let time_left = terms.deadline_ms.map(core::time::Duration::from_millis);
         let heads = candidates.iter().filter(|one| one.link == Some(link)).map(|candidate| {
             let vm = &candidate.one.vm;
             let under_way = candidate.one.state == VmState::Moving;
@@ -364,13 +390,14 @@ impl Node {
                 group: vm.policy.group().map(|id| Grouped { id, begun: None }),
             };
             let source_bytes = bytes_of.get(&candidate.source).copied().unwrap_or(0);
+            let limit = candidate.limit(terms).filter(|limit| limit.at_ms > 0);
             Contender {
                 source: candidate.source,
                 vm: head,
                 source_bytes,
                 source_nic: BytesPerSec(0),
                 destination_nic: BytesPerSec(0),
-                time_left,
+                time_left: limit.map(|limit| Duration::from_millis(limit.at_ms)),
             }
         });
         let round_trip = self.link_round_trip(now, link);
@@ -398,7 +425,7 @@ impl Node {
                 start_ms,
                 finish_ms,
                 downtime_ms,
-                late: terms.deadline_ms.is_some_and(|deadline| finish_ms > deadline),
+                limit: candidate.limit(terms),
                 reasons: Vec::new(),
             });
         }

@@ -215,6 +215,7 @@ mod tests {
             waiting: vec![vm("db", "a1", "moving")],
             uncertain: Vec::new(),
             doubles: Vec::new(),
+            late: Vec::new(),
             goes_on: Vec::new(),
             moved_by: Vec::new(),
             measures: None,

@@ -103,7 +103,11 @@ fn order(go: &[&PlannedVmInfo]) -> String {
             Cell::new(time(vm.start_ms)),
             Cell::new(time(vm.finish_ms)),
             Cell::new(time(vm.downtime_ms)),
-            if vm.late { cell("LATE", Mood::Bad) } else { Cell::new("") },
+            match vm.limit.as_deref().filter(|_| vm.late) {
+                Some("power") => cell("POWER ENDS", Mood::Bad),
+                Some(_) => cell("LATE", Mood::Bad),
+                None => Cell::new(""),
+            },
         ];
         if with_groups {
             row.insert(GROUP_AT, Cell::new(vm.group.as_deref().unwrap_or("-")));
@@ -130,10 +134,17 @@ fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {
         let _ = write!(out, ": {} in about {}", size(plan.bytes), time(plan.total_ms));
     }
     out.push('.');
-    let late = plan.vms.iter().filter(|vm| vm.late).count();
+    let late_for = |what: &str| {
+        plan.vms.iter().filter(|vm| vm.late && vm.limit.as_deref() == Some(what)).count()
+    };
+    let (late, powerless) = (late_for("deadline"), late_for("power"));
+    if powerless > 0 {
+        let _ = write!(out, " The power of their hosts would end before {} left.", vms(powerless));
+    }
     if let Some(deadline) = deadline {
         let deadline = format_duration(deadline);
         let _ = match late {
+            0 if powerless > 0 => write!(out, " All others make the deadline of {deadline}."),
             0 => write!(out, " All of these make the deadline of {deadline}."),
             late => write!(out, " {} would miss the deadline of {deadline}.", vms(late)),
         };
@@ -153,7 +164,8 @@ mod tests {
             reasons: vec!["it has a PCI device".to_owned(), "b1: no room".to_owned()],
             ..planned("web")
         };
-        let late = PlannedVmInfo { late: true, ..planned("batch") };
+        let limit = Some("deadline".to_owned());
+        let late = PlannedVmInfo { late: true, limit, ..planned("batch") };
         let plan = PlanInfo {
             vms: vec![planned("db"), late, stuck],
             silent: vec!["a3".to_owned()],

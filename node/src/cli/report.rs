@@ -39,6 +39,9 @@ fn render(report: &Report) -> String {
     if !elsewhere.is_empty() {
         let _ = write!(out, "\n\nNOT CERTAIN WHERE THEY RUN\n{}", vms::render(&elsewhere));
     }
+    if !report.late.is_empty() {
+        let _ = write!(out, "\n\n{}", words::not_in_time(report.late.iter()));
+    }
     for double in &report.doubles {
         let _ = write!(out, "\n\n{}", words::runs_twice(double));
     }

@@ -1,8 +1,8 @@
 //! Answers of a daemon for the tests of what is printed.
 
 use crate::api::{
-    Arrived, EndedInfo, EvacuationInfo, HostInfo, LinkInfo, Measures, PlannedVmInfo, Report,
-    Status, VmInfo,
+    Arrived, EndedInfo, EvacuationInfo, HostInfo, LateInfo, LinkInfo, Measures, PlannedVmInfo,
+    Report, Status, VmInfo,
 };
 
 pub(super) fn host(name: &str, site: &str) -> HostInfo {
@@ -98,6 +98,16 @@ pub(super) fn vm(name: &str, host: &str, state: &str) -> VmInfo {
     }
 }
 
+pub(super) fn late(name: &str, by_ms: u64, limit: &str) -> LateInfo {
+    LateInfo {
+        id: format!("id of {name}"),
+        name: name.to_owned(),
+        host: "a1".to_owned(),
+        by_ms,
+        limit: limit.to_owned(),
+    }
+}
+
 pub(super) fn planned(name: &str) -> PlannedVmInfo {
     PlannedVmInfo {
         name: name.to_owned(),
@@ -111,6 +121,7 @@ pub(super) fn planned(name: &str) -> PlannedVmInfo {
         finish_ms: 5_000,
         downtime_ms: 80,
         late: false,
+        limit: None,
         reasons: Vec::new(),
     }
 }
@@ -168,6 +179,7 @@ pub(super) fn report() -> Report {
         waiting: Vec::new(),
         uncertain: Vec::new(),
         doubles: Vec::new(),
+        late: Vec::new(),
         goes_on: Vec::new(),
         moved_by: Vec::new(),
         measures: None,

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long a VM must be seen to run elsewhere before that is told: that it has arrived is known a
 /// moment later, as a rule, and says more.
 const TOLD_TO_RUN_AFTER: Duration = Duration::from_secs(3);
+/// For how long a VM must not be expected to leave in time before that is told.
+const FORESEEN_FOR: Duration = Duration::from_secs(5);
 /// A VM that has failed so often is not expected to arrive, unless an attempt is just under way.
 const FAILS_AGAIN: u32 = 3;
 /// After so many failures not even then.
@@ -66,6 +68,10 @@ pub(super) struct Tracker {
     vanished: BTreeSet<String>,
     /// Whether it was said that the deadline is past.
     told_late: bool,
+    /// Since when VMs are not expected to leave in time.
+    late_since: BTreeMap<String, Instant>,
+    /// Those of them that were named.
+    named_late: BTreeSet<String>,
     /// How often each VM was seen to fail, and why it did last.
     failed: BTreeMap<String, (u32, String)>,
     silent: BTreeSet<String>,
@@ -88,6 +94,7 @@ impl Tracker {
         }
         self.hosts(report, &mut changes);
         self.deadline(&report.evacuation, &mut changes);
+        self.foresee(now, report, &mut changes);
         for vm in &report.waiting {
             self.seen.insert(vm.id.clone(), vm.clone());
             self.elsewhere.remove(&vm.id);
@@ -204,6 +211,23 @@ impl Tracker {
             let left = one.vms_left.saturating_add(one.vms_stuck) as usize;
             changes
                 .push(said(format!("the deadline is past, and {} had still to leave", vms(left))));
+        }
+    }
+
+    /// Names what is not expected to leave in time once that is not said for a moment only.
+    fn foresee(&mut self, now: Instant, report: &Report, changes: &mut Vec<Change>) {
+        let late = |id: &String| report.late.iter().any(|one| one.id == *id);
+        self.late_since.retain(|id, _| late(id));
+        let mut named = Vec::new();
+        for one in &report.late {
+            let since = *self.late_since.entry(one.id.clone()).or_insert(now);
+            let is_sure = now.saturating_duration_since(since) >= FORESEEN_FOR;
+            if is_sure && self.named_late.insert(one.id.clone()) {
+                named.push(one);
+            }
+        }
+        if !named.is_empty() {
+            changes.push(said(words::not_in_time(named.into_iter())));
         }
     }
 
@@ -495,7 +519,7 @@ fn changed(before: Option<&VmInfo>, vm: &VmInfo, failures: u32) -> Option<Change
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::samples::{arrived, ended, evacuation, report, vm};
+    use crate::cli::samples::{arrived, ended, evacuation, late, report, vm};
 
     /// Reports that come a second apart.
     struct Play {
@@ -911,6 +935,23 @@ mod tests {
         assert_eq!(Play::new().take(&report).1, Verdict::Done);
         report.waiting = vec![vm("db", "a1", "resting")];
         assert_eq!(Play::new().take(&report).1, Verdict::Ended("cancelled".to_owned()));
+    }
+
+    #[test]
+    fn what_would_be_late_is_named_once_it_is_sure() {
+        let mut play = Play::new();
+        let mut report = active(vec![vm("web", "a1", "moving"), vm("db", "a1", "queued")]);
+        report.late = vec![late("db", 40_500, "deadline")];
+        play.take(&report);
+        for _ in 0..4 {
+            assert_eq!(play.take(&report).0, Vec::<String>::new());
+        }
+        report.late.push(late("web", 3_000, "power"));
+        let said = play.take(&report).0;
+        assert_eq!(said, ["not expected to leave in time: db (41s after the deadline)"]);
+        let said: Vec<String> = (0..9).flat_map(|_| play.take(&report).0).collect();
+        let web = "not expected to leave in time: web (3s after the end of its host's power)";
+        assert_eq!(said, [web]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::api::{DoubleInfo, EndedInfo, EvacuationInfo, VmInfo};
+use crate::api::{DoubleInfo, EndedInfo, EvacuationInfo, LateInfo, VmInfo};
 use crate::units::{ByteSize, Rate, format_duration};
 
 /// Bytes.
@@ -81,6 +81,12 @@ pub(super) fn runs_twice(double: &DoubleInfo) -> String {
 /// That a VM ended on its way, and what to do.
 pub(super) fn ended(one: &EndedInfo) -> String {
     lifeboat_protocol::view::ended_on_its_way(&one.name, &one.from, &one.to)
+}
+
+/// That VMs are not expected to leave in time.
+pub(super) fn not_in_time<'a>(late: impl Iterator<Item = &'a LateInfo>) -> String {
+    let late = late.map(|one| (&one.name[..], one.by_ms, one.limit == "power"));
+    lifeboat_protocol::node::foresight::not_in_time(late)
 }
 
 /// When an evacuation ends at the present rate: only what can leave has a rate.

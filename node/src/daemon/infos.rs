@@ -6,13 +6,15 @@ use lifeboat_protocol::{
     evacuation::State,
     membership::Liveness,
     message::{HeldBack, VmState},
-    plan,
+    node::foresight::Late,
+    plan::{self, Limit},
     view::{LinkView, NodeView, VmView},
     vm::{Outcome, RunState},
 };
 
 use crate::api::{
-    Arrived, EndedInfo, HostInfo, IssuerInfo, LinkInfo, PlanInfo, PlannedVmInfo, SenderInfo, VmInfo,
+    Arrived, EndedInfo, HostInfo, IssuerInfo, LateInfo, LinkInfo, PlanInfo, PlannedVmInfo,
+    SenderInfo, VmInfo,
 };
 use crate::legible;
 
@@ -139,7 +141,8 @@ pub(super) fn vm_info(view: VmView) -> VmInfo {
 }
 
 pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
-    let vms = plan.vms.into_iter().map(|one| PlannedVmInfo {
+    let vms = plan.vms.into_iter().map(|one| (one.late_by_ms().is_some(), one));
+    let vms = vms.map(|(late, one)| PlannedVmInfo {
         name: legible::name(&one.vm.name),
         id: one.vm.id.to_string(),
         priority: one.vm.policy.priority,
@@ -150,7 +153,8 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
         start_ms: one.start_ms,
         finish_ms: one.finish_ms,
         downtime_ms: one.downtime_ms,
-        late: one.late,
+        late,
+        limit: one.limit.map(|limit| limit_info(limit).to_owned()),
         reasons: one.reasons.iter().map(|text| legible::text(text)).collect(),
     });
     PlanInfo {
@@ -161,6 +165,20 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
         not_told_yet: plan.not_told_yet,
         total_ms: plan.total_ms,
         bytes: plan.bytes,
+    }
+}
+
+fn limit_info(limit: Limit) -> &'static str {
+    if limit.is_power { "power" } else { "deadline" }
+}
+
+pub(super) fn late_info(late: Late) -> LateInfo {
+    LateInfo {
+        id: late.vm.to_string(),
+        name: legible::name(&late.name),
+        host: late.from,
+        by_ms: late.by_ms,
+        limit: limit_info(late.limit).to_owned(),
     }
 }
 

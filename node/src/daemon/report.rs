@@ -10,7 +10,7 @@ use lifeboat_protocol::{
 
 use super::{
     Daemon, clock,
-    infos::{arrived, link_info, milliseconds, vm_info},
+    infos::{arrived, late_info, link_info, milliseconds, vm_info},
     measure,
 };
 use crate::api::{Arrived, DoubleInfo, MovedBy, Report};
@@ -77,6 +77,7 @@ impl Daemon {
             State::Cancelled | State::Aborted => self.goes_on(&all, &[view.id], &view),
         };
         let moved_by = self.moved_by(&all, &view, &sources);
+        let late = self.node.late_view(now, view.id).into_iter().map(late_info).collect();
         let evacuation = self.evacuation_info(view);
         Ok(Report {
             evacuation,
@@ -85,6 +86,7 @@ impl Daemon {
             waiting,
             uncertain,
             doubles,
+            late,
             goes_on,
             moved_by,
             measures,

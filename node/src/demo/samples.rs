@@ -116,6 +116,7 @@ pub(super) fn report(host: &str, tokens: u16) -> Report {
         waiting: Vec::new(),
         uncertain: Vec::new(),
         doubles: Vec::new(),
+        late: Vec::new(),
         goes_on: Vec::new(),
         moved_by: Vec::new(),
         measures: None,

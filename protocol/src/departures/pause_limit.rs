@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use super::{Departure, GivingUp, Phase};
+use super::{Departure, GivingUp};
 use crate::{
     effects::Effects,
     output::Output,
@@ -32,8 +32,7 @@ impl Departure {
     /// Gives a move up whose guest has been paused for too long, and closes one that was given up and still
     /// keeps its guest paused.
     pub(super) fn give_up_on_long_pause(&mut self, now: Instant, fx: &mut Effects) {
-        let open = matches!(self.phase, Phase::Switching | Phase::Deciding { .. });
-        let Some(paused_at) = self.paused_at.filter(|_| open && !self.ran_on) else { return };
+        let Some(paused_at) = self.paused_at.filter(|_| self.guest_is_paused()) else { return };
         if self.giving_up.is_none() {
             if self.is_unbearable(now, now.since(paused_at)) {
                 self.close(now, fx);
@@ -70,7 +69,7 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::departures::step::tests::restored_move;
+    use crate::departures::{Phase, step::tests::restored_move};
 
     fn at(seconds: u64) -> Instant {
         Instant(Duration::from_secs(seconds).as_nanos() as u64)

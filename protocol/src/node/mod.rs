@@ -15,6 +15,7 @@ mod commit;
 mod confirms;
 pub(crate) mod elsewhere;
 pub(crate) mod ended;
+pub mod foresight;
 mod heartbeat;
 mod news;
 pub(crate) mod queue;
@@ -37,6 +38,7 @@ use self::{
     begun_groups::BegunGroups,
     claims::Claims,
     elsewhere::Double,
+    foresight::Foresight,
     samples::Samples,
     stranded::AllStranded,
 };
@@ -132,6 +134,7 @@ pub struct Node {
     /// they stay.
     ended: BTreeMap<VmId, bool>,
     begun_groups: BegunGroups,
+    foresight: Foresight,
     /// VMs that settled elsewhere: a definition of them found here is only what was left behind.
     /// By which move each VM left of which something may still be here.
     pub(crate) given_away: BTreeMap<VmId, MoveId>,
@@ -263,6 +266,7 @@ impl Node {
             given_here: BTreeMap::new(),
             leaving: false,
             begun_groups: BegunGroups::new(),
+            foresight: Foresight::default(),
             started_at: now,
             attempt: 0,
             heartbeat_number: 0,
@@ -388,6 +392,7 @@ impl Node {
         } else if divides {
             self.estimate(now, fx);
             self.start_moves(now, fx);
+            self.tell_late(now, fx);
             self.issue(now, fx);
             self.hand_on(now, fx);
         }

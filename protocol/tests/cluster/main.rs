@@ -6,6 +6,7 @@ mod checkers;
 mod destination_dies;
 mod disk_full;
 mod ended;
+mod foresight;
 mod groups;
 mod hand_on;
 mod holder_killed_and_restarted;

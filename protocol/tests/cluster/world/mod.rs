@@ -108,6 +108,8 @@ pub(crate) struct Host {
     frozen_until: u64,
     change_told: bool,
     meter: moves::Meter,
+    /// When its battery is said to be empty.
+    pub(crate) power_until: Option<u64>,
 }
 
 impl Host {
@@ -245,6 +247,7 @@ impl World {
                 frozen_until: 0,
                 change_told: true,
                 meter: Default::default(),
+                power_until: None,
             })
             .collect();
         let mut world = Self {
@@ -676,8 +679,9 @@ impl World {
 
     /// The hypervisor's list, and the figures that hold it.
     fn tell_figures(&mut self, host: usize) {
-        let hypervisor = &self.hosts[host].hypervisor;
+        let Host { hypervisor, power_until, .. } = &self.hosts[host];
         let sample = HostSample {
+            runtime_left_ms: power_until.map(|until| until.saturating_sub(self.now) / MILLISECOND),
             memory_total: hypervisor.memory,
             memory_free: hypervisor.memory - hypervisor.memory_used(),
             processors: 16,
