@@ -106,8 +106,11 @@ pub enum DepartureEvent {
     GuestPaused,
     /// The guest runs on here.
     GuestResumed,
-    /// The guest's process has exited; nothing of it can run here any more.
+    /// The migration is complete, and nothing of the guest can run here any more.
     SourceGone,
+    /// The process of a guest that stood still has exited: the migration is complete, or the process was
+    /// ended, or died.
+    ProcessExited,
     /// The hypervisor's job ended; a hint, not proof.
     JobEnded(Result<(), String>),
     /// The carrier gave the move up.

@@ -94,8 +94,11 @@ pub enum HypervisorEvent {
     GuestPaused(VmId),
     /// Source: the guest runs again; the migration did not complete.
     GuestResumed(VmId),
-    /// Source: the VM's process has exited; nothing of it can run here any more.
+    /// Source: the migration is complete; nothing of the VM can run here any more.
     SourceGone(VmId),
+    /// Source: the process of a VM that stood still has exited: its migration is complete, or the process was
+    /// ended, or died.
+    ProcessExited(VmId),
     /// Destination: the copy is complete, verified, and waits to be resumed.
     Arrived(VmId),
     /// Source: the migration call returned, with the reason if it failed. A hint, never proof.

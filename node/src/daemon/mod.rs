@@ -303,13 +303,19 @@ impl Daemon {
             HypervisorEvent::GuestPaused(vm) => (vm, Some(DepartureEvent::GuestPaused), None),
             HypervisorEvent::GuestResumed(vm) => (vm, Some(DepartureEvent::GuestResumed), None),
             HypervisorEvent::SourceGone(vm) => (vm, Some(DepartureEvent::SourceGone), None),
+            HypervisorEvent::ProcessExited(vm) => (vm, Some(DepartureEvent::ProcessExited), None),
             HypervisorEvent::JobEnded(vm, end) => (vm, Some(DepartureEvent::JobEnded(end)), None),
             HypervisorEvent::Arrived(vm) => (vm, None, Some(ArrivalEvent::Complete)),
         };
         let vm = convert::vm_id(vm);
         let leaving = self.node.departures().get(vm).map(|departure| departure.id);
         if let (Some(event), Some(id)) = (departure, leaving) {
-            if matches!(event, DepartureEvent::SourceGone | DepartureEvent::JobEnded(_)) {
+            if matches!(
+                event,
+                DepartureEvent::SourceGone
+                    | DepartureEvent::ProcessExited
+                    | DepartureEvent::JobEnded(_)
+            ) {
                 self.count_last(id);
             }
             self.handle(Input::Departure(id, event));

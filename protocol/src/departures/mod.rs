@@ -154,6 +154,10 @@ pub struct Departure {
     pub(crate) held: bool,
     /// Whether its bytes may flow while its outcome is open: nobody said that the migration is over.
     pub(crate) may_flow: bool,
+    /// Whether the process of the guest, which stood still, has exited.
+    pub(crate) exited: bool,
+    /// Whether the destination has said that the copy there is complete.
+    pub(crate) complete_there: bool,
     /// Whether people have been told that it waits for a silent destination.
     pub(crate) told_waits: bool,
     /// Whether the destination has said, after the commit, that the copy is not there any more.

@@ -216,6 +216,15 @@ impl Departure {
             DepartureEvent::SourceGone if open => {
                 self.decide(now, "the guest's process exited after it had run on here".into(), fx);
             }
+            DepartureEvent::ProcessExited if open => {
+                self.exited = true;
+                if !self.is_given_away() {
+                    self.decide(now, "the guest's process has exited".into(), fx);
+                    fx.send(self.to, Direct::Ask { id: self.id, offline: false });
+                } else {
+                    self.gone(now, fx);
+                }
+            }
             DepartureEvent::Begun(Err(reason)) | DepartureEvent::JobEnded(Err(reason)) if open => {
                 self.decide(now, reason, fx);
             }
@@ -234,6 +243,12 @@ impl Departure {
             _ => {}
         }
         Ended::No
+    }
+
+    /// Whether its process has exited after a complete copy was made of it: one that ended or died before
+    /// leaves none.
+    fn is_given_away(&self) -> bool {
+        self.exited && self.complete_there && !self.ran_on
     }
 
     /// Opens the question of the outcome.
@@ -327,7 +342,7 @@ impl Departure {
                 // Its process is gone, and nothing more flows from here.
                 self.may_flow = false;
                 let ours = self.decided == Decided::Destroying;
-                let handed_over = self.paused_at.is_some() && !self.ran_on;
+                let handed_over = (self.paused_at.is_some() || self.exited) && !self.ran_on;
                 match there {
                     _ if ours => self.gone(now, fx),
                     Some(Copy::Paused) if handed_over => self.gone(now, fx),
@@ -399,7 +414,13 @@ impl Departure {
         runs: bool,
         fx: &mut Effects,
     ) {
+        self.complete_there = copy == Copy::Paused;
+        let given_away = self.is_given_away();
         if let Phase::Deciding { there, looked_at, .. } = &mut self.phase {
+            if given_away {
+                // The hypervisor need not be asked: it answers nothing while it clears up.
+                return self.gone(now, fx);
+            }
             *there = Some(copy);
             *looked_at = now;
             fx.out(Output::Look { vm: self.id.vm });
@@ -714,6 +735,8 @@ pub(crate) fn restored(
         held: false,
         may_flow: true,
         told_waits: false,
+        exited: false,
+        complete_there: false,
         lost_there: false,
         pause: Pause::default(),
         claimed_by: record.claimed_by,

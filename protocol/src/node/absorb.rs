@@ -58,7 +58,7 @@ impl Node {
                 self.host = sample;
                 self.arrivals.count(now, &self.vms);
             }
-            Input::Vms(vms) => self.listed(vms, fx),
+            Input::Vms(vms) => self.listed(now, vms, fx),
             Input::HypervisorDown(reason) => {
                 let before = self.hypervisor_down.as_deref();
                 if before.is_none_or(|before| before == NOT_ANSWERED_YET) {
@@ -95,12 +95,13 @@ impl Node {
         }
     }
 
-    fn listed(&mut self, vms: Vec<Vm>, fx: &mut Effects) {
+    fn listed(&mut self, now: Instant, vms: Vec<Vm>, fx: &mut Effects) {
         self.hypervisor_down = None;
         self.inventories_changed = true;
         self.watch_ended(&vms, fx);
         self.vms.clear();
         let mut again_here = alloc::vec::Vec::new();
+        let mut turned = alloc::vec::Vec::new();
         for mut vm in vms {
             if vm.state != RunState::ShutOff {
                 self.nothing_remains(vm.id, fx);
@@ -114,10 +115,19 @@ impl Node {
                 if departure.listed_again >= LISTED_AGAIN {
                     again_here.push(vm.id);
                 }
-                // A guest that is paused for its switchover is still one that runs.
-                vm.state = departure.vm.state;
+                let live = |state| state != RunState::ShutOff;
+                if departure.begun() || !live(vm.state) || !live(departure.vm.state) {
+                    // A guest that is paused for its switchover is still one that runs.
+                    vm.state = departure.vm.state;
+                } else if vm.state != departure.vm.state {
+                    // Its destination was told how it is to be there.
+                    turned.push(vm.id);
+                }
             }
             self.vms.insert(vm.id, vm);
+        }
+        for vm in turned {
+            self.give_room_back(now, vm, fx);
         }
         for vm in again_here {
             self.strand(vm, Stranding::StartedHere, fx);

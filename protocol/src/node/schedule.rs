@@ -238,13 +238,18 @@ impl Node {
             let youngest = self.departures.all().filter(spare).max_by_key(|one| one.began_at);
             youngest.filter(|_| open(link) == 0).map(|one| one.id.vm)
         };
-        let last = last.or_else(spare);
-        let Some(departure) = last.and_then(|vm| self.departures.get_mut(vm)) else { return };
+        if let Some(vm) = last.or_else(spare) {
+            self.give_room_back(now, vm, fx);
+        }
+    }
+
+    /// Gives up an attempt that has not begun: it can be made again at once.
+    pub(super) fn give_room_back(&mut self, now: Instant, vm: VmId, fx: &mut Effects) {
+        let Some(departure) = self.departures.get_mut(vm) else { return };
         if departure.phase == Phase::Reserved {
             departure.keep(now, fx);
         } else {
             fx.send(departure.to, Direct::SourceKept { id: departure.id });
-            let vm = departure.id.vm;
             self.departures.remove(vm);
         }
     }
@@ -321,6 +326,8 @@ impl Node {
             held: false,
             may_flow: false,
             told_waits: false,
+            exited: false,
+            complete_there: false,
             lost_there: false,
             pause: Pause::default(),
             claimed_by: Vec::new(),

@@ -50,6 +50,32 @@ fn it_is_named_where_it_arrives_shut_off_until_somebody_starts_it() {
     assert!(outcome(&world).ended, "what happened stays as it was");
 }
 
+/// Its process dies while its last bytes flow: no complete copy was made of it.
+#[test]
+fn one_that_ends_in_its_switchover_is_not_taken_for_one_that_was_given_away() {
+    let mut world = under_way();
+    let vm = world.vms[0];
+    world.run_until(LIMIT, "it switches over", |world| world.switchover(vm).is_some());
+    assert_eq!(world.switchover(vm), Some(false));
+    world.kill_process(0, vm);
+    check_named(&mut world);
+    assert!(world.notices(NoticeKind::Alarm).is_empty());
+}
+
+/// Its process dies once its copy is complete: that is the VM.
+#[test]
+fn one_that_ends_when_its_copy_is_complete_runs_on_there() {
+    let mut world = under_way();
+    let vm = world.vms[0];
+    world.run_until(LIMIT, "its copy is complete", |world| world.switchover(vm) == Some(true));
+    world.kill_process(0, vm);
+    finish(&mut world);
+    world.run(Duration::from_secs(3));
+    assert!(!outcome(&world).ended);
+    let (host, place) = world.places(vm)[0];
+    assert!(host > 1 && place == Place::Running, "{place:?} at {host}");
+}
+
 #[test]
 fn what_was_changed_for_its_move_is_undone_once_it_is_decided_to_stay() {
     let mut world = under_way();

@@ -1,10 +1,10 @@
 //! What is paused stays paused; what is shut off travels as its definition.
 
 use crate::{
-    finish,
+    LIMIT, finish,
     world::{MIB, Setup, World, hypervisor::Place},
 };
-use lifeboat_protocol::vm::RunState;
+use lifeboat_protocol::{departures::Phase, vm::RunState};
 use std::time::Duration;
 
 fn mixed(setup: &Setup) -> World {
@@ -28,6 +28,35 @@ fn check(world: &World) {
             _ => &[Place::ShutOff],
         };
         assert!(expected.contains(&place), "vm{} is {place:?}", index + 1);
+    }
+}
+
+/// While a VM waits for its turn with room set aside for it, its owner pauses it, or has it run on.
+#[test]
+fn what_its_owner_does_while_it_waits_counts() {
+    for (state, place, other) in [
+        (RunState::Running, Place::Running, Place::Paused),
+        (RunState::Paused, Place::Paused, Place::Running),
+    ] {
+        let mut world = World::new(&Setup::new(1, 2));
+        world.add_vm(0, 500 * MIB, 0);
+        let vm = world.add_vm_as(0, 600 * MIB, 0, state);
+        world.run(Duration::from_secs(10));
+        world.evacuate(0);
+        let reserved = |world: &World| {
+            let departure = world.node(0).departures().get(vm);
+            departure.is_some_and(|one| one.phase == Phase::Reserved)
+        };
+        world.run_until(LIMIT, "room is set aside", reserved);
+        assert!(world.hosts[0].hypervisor.turn(vm, place, other));
+        world.changed(0);
+        finish(&mut world);
+        let (host, arrived) = world.places(vm)[0];
+        let expected: &[Place] = match other {
+            Place::Running => &[Place::Running],
+            _ => &[Place::Paused, Place::Arrived],
+        };
+        assert!(host > 0 && expected.contains(&arrived), "{arrived:?}, was {other:?}");
     }
 }
 

@@ -10,10 +10,10 @@ use crate::{HypervisorEvent, VmId};
 /// What this host was doing with a domain when an event of it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Part {
-    /// It is being sent away from here, and its process is not known to be gone.
+    /// It is being sent away from here, and its process is not known to have exited.
     pub(super) outgoing: bool,
-    /// It was being sent away from here, and its process is gone.
-    pub(super) gone: bool,
+    /// It was being sent away from here, and its process has exited.
+    pub(super) exited: bool,
     /// It is arriving here.
     pub(super) incoming: bool,
 }
@@ -70,9 +70,9 @@ mod tests {
     use super::*;
 
     const VM: VmId = VmId([7; 16]);
-    const SOURCE: Part = Part { outgoing: true, gone: false, incoming: false };
-    const DESTINATION: Part = Part { outgoing: false, gone: false, incoming: true };
-    const BYSTANDER: Part = Part { outgoing: false, gone: false, incoming: false };
+    const SOURCE: Part = Part { outgoing: true, exited: false, incoming: false };
+    const DESTINATION: Part = Part { outgoing: false, exited: false, incoming: true };
+    const BYSTANDER: Part = Part { outgoing: false, exited: false, incoming: false };
 
     #[test]
     fn lifecycle_events_speak_of_a_move_only_on_its_two_ends() {

@@ -189,10 +189,15 @@ pub(super) fn refuse_if_it_hangs(domain: &Domain) -> Result<(), Failure> {
 
 /// What libvirt tells of a VM of this host at any time; `None` if it is none.
 fn bare(inner: &Inner, id: VmId, domain: &Domain) -> Result<Option<Vm>, Failure> {
-    if matches!(copy_here(domain, inner.moves.part(id))?, Copy::Incoming | Copy::MovedAway) {
+    let part = inner.moves.part(id);
+    if matches!(copy_here(domain, part)?, Copy::Incoming | Copy::MovedAway) {
         return Ok(None);
     }
-    let (state, _) = raw::state(domain)?;
+    let (state, reason) = raw::state(domain)?;
+    // Whether it has moved away libvirt says when it has cleared up.
+    if part.exited && state::side_matters(state, reason) {
+        return Ok(None);
+    }
     let info = domain.info()?;
     Ok(Some(Vm {
         id,

@@ -526,11 +526,11 @@ impl Hypervisor for LibvirtHypervisor {
     }
 
     async fn forget(&self, vm: VmId) -> Result<(), HypervisorError> {
-        let gone = self.0.moves.part(vm).gone;
+        let exited = self.0.moves.part(vm).exited;
         let forget = move |domain: &Domain| {
             let started = Instant::now();
             while domain.is_active()? {
-                if !gone || started.elapsed() > LIBVIRT_LAG {
+                if !exited || started.elapsed() > LIBVIRT_LAG {
                     return Err(Failure::Refused("a live copy is on this host".into()));
                 }
                 thread::sleep(LIBVIRT_LAG_POLL);
@@ -588,9 +588,9 @@ impl Hypervisor for LibvirtHypervisor {
 /// waits for it where its monitor is needed.
 fn copy_here(domain: &Domain, part: Part) -> Result<Copy, Failure> {
     let (state, reason) = raw::state(domain)?;
-    if part.gone && state::side_matters(state, reason) {
+    if part.exited && state::side_matters(state, reason) {
         // libvirt is about to notice: it clears up behind the process.
-        return Ok(Copy::MovedAway);
+        return Ok(Copy::ShutOff);
     }
     let side = if !state::side_matters(state, reason) || part.outgoing {
         Side::Source

@@ -37,13 +37,13 @@ struct Outgoing {
     halted: bool,
     /// Its owner paused it: the move is given up.
     held: bool,
-    /// The process was reported to be gone.
-    gone: bool,
+    /// The process was reported to have exited.
+    exited: bool,
 }
 
 impl Outgoing {
     fn stands_still(&self, attempt: Attempt) -> bool {
-        self.attempt == attempt && self.paused && !self.ended && !self.gone
+        self.attempt == attempt && self.paused && !self.ended && !self.exited
     }
 }
 
@@ -62,7 +62,7 @@ impl Moves {
             paused: false,
             halted: false,
             held: false,
-            gone: false,
+            exited: false,
         };
         tables.outgoing.insert(vm, outgoing);
         Some(attempt)
@@ -142,20 +142,20 @@ impl Moves {
         self.tables().outgoing.get(&vm).is_some_and(|outgoing| !outgoing.ended)
     }
 
-    /// Notes that the VM's process is gone; true only the first time in an attempt.
-    pub(super) fn gone(&self, vm: VmId, attempt: Attempt) -> bool {
+    /// Notes that the VM's process has exited; true only the first time in an attempt.
+    pub(super) fn exited(&self, vm: VmId, attempt: Attempt) -> bool {
         match self.tables().outgoing.get_mut(&vm) {
             Some(outgoing) if outgoing.attempt == attempt => {
-                !std::mem::replace(&mut outgoing.gone, true)
+                !std::mem::replace(&mut outgoing.exited, true)
             }
             _ => false,
         }
     }
 
-    /// The attempt whose process is not known to be gone.
+    /// The attempt to move a VM away that is known.
     pub(super) fn attempt(&self, vm: VmId) -> Option<Attempt> {
         let tables = self.tables();
-        tables.outgoing.get(&vm).filter(|outgoing| !outgoing.gone).map(|outgoing| outgoing.attempt)
+        tables.outgoing.get(&vm).map(|outgoing| outgoing.attempt)
     }
 
     /// Notes that a VM is arriving.
@@ -168,8 +168,8 @@ impl Moves {
         let tables = self.tables();
         let outgoing = tables.outgoing.get(&vm);
         Part {
-            outgoing: outgoing.is_some_and(|outgoing| !outgoing.gone),
-            gone: outgoing.is_some_and(|outgoing| outgoing.gone),
+            outgoing: outgoing.is_some_and(|outgoing| !outgoing.exited),
+            exited: outgoing.is_some_and(|outgoing| outgoing.exited),
             incoming: tables.incoming.contains(&vm),
         }
     }
@@ -197,7 +197,7 @@ impl Moves {
             }
             // It has a process again: what is known of the one that left says nothing of this one.
             sys::VIR_DOMAIN_EVENT_STARTED
-                if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.gone) =>
+                if tables.outgoing.get(&vm).is_some_and(|outgoing| outgoing.exited) =>
             {
                 tables.outgoing.remove(&vm);
             }
@@ -230,17 +230,17 @@ mod tests {
         assert_eq!(moves.leave(VM), None);
         moves.ended(VM, first);
         let second = moves.leave(VM).unwrap();
-        assert!(!moves.gone(VM, first), "what is learnt of an earlier attempt does not count");
-        assert!(moves.gone(VM, second));
-        assert!(!moves.gone(VM, second), "told once only");
+        assert!(!moves.exited(VM, first), "what is learnt of an earlier attempt does not count");
+        assert!(moves.exited(VM, second));
+        assert!(!moves.exited(VM, second), "told once only");
     }
 
     #[test]
-    fn a_vm_that_is_started_again_is_no_longer_gone() {
+    fn a_vm_that_is_started_again_has_a_process() {
         let moves = Moves::default();
         let attempt = moves.leave(VM).unwrap();
-        assert!(moves.gone(VM, attempt));
-        assert!(moves.part(VM).gone);
+        assert!(moves.exited(VM, attempt));
+        assert!(moves.part(VM).exited);
         moves.lifecycle(VM, 2, 0);
         assert_eq!(moves.part(VM), Part::default());
     }

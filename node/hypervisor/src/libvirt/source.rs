@@ -1,4 +1,4 @@
-//! The source's end of a move: starting it, adopting one that is found, and seeing the VM gone.
+//! The source's end of a move: starting it, adopting one that is found, and seeing its process exit.
 
 use std::{
     sync::{Arc, Weak},
@@ -236,33 +236,29 @@ fn watch_process(inner: &Arc<Inner>, vm: VmId, attempt: Attempt, name: &str) {
     }
 }
 
-/// Tells that the VM is gone as soon as its process is, if the guest stood still.
+/// Tells that the VM's process has exited as soon as it has, if the guest stood still.
 ///
 /// libvirt is not asked: while it clears up behind a QEMU that has exited, which takes it 0.2 s of
 /// the guest's pause, it answers nothing about the domain. Whatever it would say, a guest without
-/// a process does not run. Where the guest ran to the end, it shut down or its QEMU crashed: then
-/// nothing was given away, and the migration call's own end has everyone look.
+/// a process does not run; whether a complete copy was made of it before, its destination knows. Where the
+/// guest ran to the end, it shut down or its QEMU crashed: then nothing was given away, and the migration
+/// call's own end has everyone look.
 async fn wait_for_exit(inner: Weak<Inner>, vm: VmId, attempt: Attempt, process: Process) {
     if process.exited().await.is_ok()
         && !process.is_replaced()
         && let Some(inner) = inner.upgrade()
         && inner.moves.is_paused(vm, attempt)
     {
-        gone(&inner, vm, attempt);
+        if inner.moves.exited(vm, attempt) {
+            inner.subscribers.publish(&HypervisorEvent::ProcessExited(vm));
+        }
     }
 }
 
 /// libvirt has stopped the VM: tells that it is gone, if libvirt says that it has moved away.
-///
-/// Adds to what [`wait_for_exit`] sees only where a process could not be watched.
 pub(super) async fn confirm_stopped(inner: Arc<Inner>, vm: VmId, attempt: Attempt) {
     if let Ok(Copy::MovedAway) = inner.look(vm).await {
-        gone(&inner, vm, attempt);
-    }
-}
-
-fn gone(inner: &Inner, vm: VmId, attempt: Attempt) {
-    if inner.moves.gone(vm, attempt) {
+        inner.moves.exited(vm, attempt);
         inner.subscribers.publish(&HypervisorEvent::SourceGone(vm));
     }
 }

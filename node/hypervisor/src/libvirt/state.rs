@@ -13,13 +13,16 @@ pub(super) enum Side {
 
 /// Whether [`copy_of`] needs to know the side of a domain in this state.
 pub(super) fn side_matters(state: u32, reason: u32) -> bool {
-    state == sys::VIR_DOMAIN_PAUSED
-        && matches!(
+    match state {
+        sys::VIR_DOMAIN_PAUSED => matches!(
             reason,
             sys::VIR_DOMAIN_PAUSED_MIGRATION
                 | sys::VIR_DOMAIN_PAUSED_POSTCOPY
                 | sys::VIR_DOMAIN_PAUSED_POSTCOPY_FAILED
-        )
+        ),
+        sys::VIR_DOMAIN_SHUTDOWN => true,
+        _ => false,
+    }
 }
 
 /// What a host has of a domain in this state.
@@ -39,6 +42,8 @@ pub(super) fn copy_of(state: u32, reason: u32, side: Side) -> Copy {
             (_, Side::Source) => Copy::Switching,
             (_, Side::Destination) => Copy::Incoming,
         },
+        // An arrival that failed is being torn down; it never ran.
+        sys::VIR_DOMAIN_SHUTDOWN if side == Side::Destination => Copy::Incoming,
         _ => Copy::Running,
     }
 }
@@ -80,6 +85,8 @@ mod tests {
             (3, 12, Side::Source, Copy::Switching),
             (3, 13, Side::Source, Copy::Switching),
             (3, 13, Side::Destination, Copy::Incoming),
+            // Torn down after a failure, before it is shut off.
+            (4, 1, Side::Destination, Copy::Incoming),
             // No move at all: operator's pause, I/O error, crash kept, wake-up possible.
             (3, 1, Side::Source, Copy::Paused),
             (3, 5, Side::Source, Copy::Paused),

@@ -169,11 +169,21 @@ impl World {
         guest.place = Place::ShutOff;
         if let Some(index) = self.moves.iter().position(|one| one.id.vm == vm) {
             let one = self.moves.remove(index);
+            if one.paused() {
+                self.departure(one.from, one.id, DepartureEvent::ProcessExited);
+            }
             let end = DepartureEvent::JobEnded(Err("its process was killed".into()));
             self.departure(one.from, one.id, end);
             self.drop_incoming(one.to, one.id);
         }
         self.changed(host);
+    }
+
+    /// Whether the guest of a VM stands still since all that was left of it flows, and whether its copy is
+    /// complete.
+    pub(crate) fn switchover(&self, vm: VmId) -> Option<bool> {
+        let one = self.moves.iter().find(|one| one.id.vm == vm && one.paused())?;
+        Some(matches!(one.stage, Stage::Acknowledging { .. }))
     }
 
     pub(super) fn is_outgoing(&self, host: usize, vm: VmId) -> bool {
@@ -346,7 +356,7 @@ impl World {
                 self.moves.remove(index);
                 self.hosts[from].hypervisor.put(&one.vm, Place::MovedAway);
                 self.hosts[to].prepared.remove(&id.vm);
-                self.departure(from, id, DepartureEvent::SourceGone);
+                self.departure(from, id, DepartureEvent::ProcessExited);
                 self.departure(from, id, DepartureEvent::JobEnded(Ok(())));
                 self.changed(from);
             }

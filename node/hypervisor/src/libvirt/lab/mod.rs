@@ -104,7 +104,7 @@ impl Lab {
 
     /// From the arrival to a guest that runs at the destination only.
     async fn hand_over(&mut self, vm: VmId) {
-        expect(&mut self.source_events, &HypervisorEvent::SourceGone(vm)).await;
+        expect(&mut self.source_events, &HypervisorEvent::ProcessExited(vm)).await;
         self.take_over(vm).await;
     }
 
@@ -211,7 +211,7 @@ async fn a_move_arrives_paused_and_runs_once_the_source_is_gone() {
     assert!(lab.destination.resume(vm).await.is_err(), "what still arrives is not resumed");
     expect(&mut lab.source_events, &HypervisorEvent::GuestPaused(vm)).await;
     let paused = Instant::now();
-    expect(&mut lab.source_events, &HypervisorEvent::SourceGone(vm)).await;
+    expect(&mut lab.source_events, &HypervisorEvent::ProcessExited(vm)).await;
     eprintln!("source gone {} ms after the pause", paused.elapsed().as_millis());
     lab.take_over(vm).await;
     eprintln!("handed over {} ms after the pause", paused.elapsed().as_millis());

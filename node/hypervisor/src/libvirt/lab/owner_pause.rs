@@ -28,7 +28,7 @@ async fn a_guest_that_its_owner_pauses_stays_paused_and_arrives_paused() {
 
     lab.destination.discard(vm).await.unwrap();
     let _relay = lab.begin(vm, FAST).await;
-    expect(&mut lab.source_events, &HypervisorEvent::SourceGone(vm)).await;
+    expect(&mut lab.source_events, &HypervisorEvent::ProcessExited(vm)).await;
     expect(&mut lab.destination_events, &HypervisorEvent::Arrived(vm)).await;
     assert_eq!(lab.destination.look(vm).await.unwrap(), Copy::Paused);
     lab.source.forget(vm).await.unwrap();
