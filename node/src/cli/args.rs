@@ -161,9 +161,9 @@ ended with Ctrl-C, or when the daemon that it was given to dies, the evacuation 
 Exit status:
   0  every machine has arrived; or it was started with --detach; or Ctrl-C was pressed
   1  not all have arrived: some cannot go (all reasons are printed), or no host that is to be emptied
-     is heard, or it was cancelled, or not started
-  2  wrong usage, terms that make no sense (such as a site that does not exist), or a wrong
-     configuration; nothing was started";
+     is heard, or it was cancelled, or it was answered that it is not to start
+  2  wrong usage, terms that make no sense (such as a site that does not exist), a wrong
+     configuration, or no terminal to ask at and no --yes; nothing was started";
 
 const CANCEL_EXAMPLES: &str = "\
 Examples:
@@ -190,7 +190,8 @@ better.
 Exit status:
   0  done
   1  refused by the daemon, or no daemon answers, or not confirmed
-  2  wrong usage, a host that does not exist, or a wrong configuration";
+  2  wrong usage, a host that does not exist, a wrong configuration, or no terminal to confirm at and
+     no --yes";
 
 const EVENTS_EXAMPLES: &str = "\
 Examples:

@@ -107,6 +107,8 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
         "?>attempts",
     ]);
     for one in arrived {
+        // Of what ended on its way nothing had to be sent.
+        let needed = one.bytes_needed > 0;
         made.add_row(row([
             short(&one.name),
             one.from.clone(),
@@ -117,7 +119,10 @@ fn table_of_arrivals(arrived: &[Arrived]) -> String {
             if one.ran { maybe_time(one.downtime_ms) } else { "-".to_owned() },
             known(one.bytes_sent.map(size)),
             size(one.bytes_needed),
-            known(one.bytes_sent.map(|sent| percent(sent, one.bytes_needed))),
+            match needed {
+                true => known(one.bytes_sent.map(|sent| percent(sent, one.bytes_needed))),
+                false => "-".to_owned(),
+            },
             one.attempts.to_string(),
         ]));
     }

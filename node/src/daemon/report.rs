@@ -1,5 +1,7 @@
 //! What became of an evacuation: which VMs arrived, which are still there, and how well that went.
 
+use std::collections::BTreeSet;
+
 use lifeboat_protocol::{
     evacuation::State,
     message::VmState,
@@ -13,7 +15,7 @@ use super::{
     infos::{arrived, late_info, link_info, milliseconds, vm_info},
     measure,
 };
-use crate::api::{Arrived, DoubleInfo, MovedBy, Report};
+use crate::api::{Arrived, DoubleInfo, MovedBy, Report, VmInfo};
 
 impl Daemon {
     pub(super) fn report(&self, id: Option<&str>) -> Result<Report, String> {
@@ -32,7 +34,7 @@ impl Daemon {
             self.node.outcomes_view(view.id).into_iter().map(arrived).collect();
         let sources = self.sources(&view);
         let vms = self.node.vms_view(now);
-        let waiting = vms
+        let waiting: Vec<VmInfo> = vms
             .iter()
             .filter(|one| sources.contains(&one.host) && one.vm.state != VmState::Arriving)
             .filter(|one| !is_left_over(one, &vms))
@@ -69,6 +71,7 @@ impl Daemon {
             .into_iter()
             .filter(|link| self.is_used(link, &view))
             .collect();
+        let used = self.with_vms(used, &arrived, &waiting);
         let (capacity, source) = self.capacity(&used);
         let measures = measure::measures(&arrived, capacity, source);
         let links = used.into_iter().map(link_info).collect();
@@ -124,6 +127,28 @@ impl Daemon {
             sources.into_iter().any(|node| node.site == from)
                 && entry.to.iter().any(|to| view.to.contains(&self.node.directory().site_name(*to)))
         })
+    }
+
+    /// Of the links away from the hosts to be emptied those by which a VM has left, or is to leave; all of
+    /// them if there is no VM.
+    fn with_vms(
+        &self,
+        links: Vec<LinkView>,
+        arrived: &[Arrived],
+        waiting: &[VmInfo],
+    ) -> Vec<LinkView> {
+        let hosts = arrived.iter().map(|one| &one.from).chain(waiting.iter().map(|vm| &vm.host));
+        let hosts: BTreeSet<&String> = hosts.collect();
+        let nodes = self.config.nodes.iter().filter(|node| hosts.contains(&node.name));
+        let sites: BTreeSet<&String> = nodes.map(|node| &node.site).collect();
+        let leaves = |link: &LinkView| {
+            let entry = self.node.directory().link(link.id);
+            entry.is_some_and(|entry| sites.contains(&self.node.directory().site_name(entry.from)))
+        };
+        if !links.iter().any(leaves) {
+            return links;
+        }
+        links.into_iter().filter(leaves).collect()
     }
 
     /// The capacity that bounds rest on: the configured ceiling where there is one.
