@@ -327,10 +327,22 @@ pub struct PlanInfo {
     /// Hosts to be emptied that have not told the host that answers of their VMs yet, and will within
     /// seconds.
     pub not_told_yet: Vec<String>,
+    /// Links over which they would leave and of which nobody has measured or configured what they carry.
+    #[serde(default)]
+    pub guessed: Vec<GuessInfo>,
     /// Until the last one has left.
     pub total_ms: u64,
     /// Bytes that must cross.
     pub bytes: u64,
+}
+
+/// What a link is assumed to carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuessInfo {
+    /// The link.
+    pub link: String,
+    /// Bytes per second.
+    pub bytes_per_sec: u64,
 }
 
 /// One VM of a plan.

@@ -250,6 +250,11 @@ impl Capacity {
         self.value
     }
 
+    /// Whether nobody has measured it yet, and nobody has configured what the link carries.
+    pub fn is_guess(&self) -> bool {
+        self.epoch == 0 && self.ceiling.is_none()
+    }
+
     /// What may be divided among the senders: the estimate less the reserve.
     pub fn usable(&self) -> BytesPerSec {
         self.divided(self.value)

@@ -73,6 +73,9 @@ pub struct Plan {
     pub not_told_yet: Vec<String>,
     /// Hosts to be emptied whose hypervisor does not answer: what is planned of them may be old.
     pub hypervisor_down: Vec<String>,
+    /// Links over which VMs would leave and of which nobody has measured or configured what they carry,
+    /// with what is assumed.
+    pub guessed: Vec<(String, BytesPerSec)>,
     /// Milliseconds until the last one has left.
     pub total_ms: u64,
     /// Bytes that must cross.
@@ -369,6 +372,10 @@ impl Node {
             *bytes = bytes.saturating_add(candidate.one.remaining);
         }
         let remaining = bytes_of.values().copied().fold(0, u64::saturating_add);
+        let guess = self.capacities.get(&link).filter(|one| one.is_guess() && remaining > 0);
+        if let Some((capacity, entry)) = guess.zip(self.directory.link(link)) {
+            plan.guessed.push((entry.name.clone(), capacity.value()));
+        }
         let heads = candidates.iter().filter(|one| one.link == Some(link)).map(|candidate| {
             let vm = &candidate.one.vm;
             let under_way = candidate.one.state == VmState::Moving;

@@ -10,8 +10,8 @@ use super::connect::Daemon;
 use super::failure::Failure;
 use super::output::{print, print_json};
 use super::table::{Mood, cell, table, text};
-use super::words::{short, size, time, vms};
-use crate::api::{PlanInfo, PlannedVmInfo, Request};
+use super::words::{rate, short, size, time, vms};
+use crate::api::{GuessInfo, PlanInfo, PlannedVmInfo, Request};
 use crate::units::format_duration;
 
 /// Asks and prints.
@@ -134,6 +134,13 @@ fn totals(plan: &PlanInfo, go: usize, deadline: Option<Duration>) -> String {
         let _ = write!(out, ": {} in about {}", size(plan.bytes), time(plan.total_ms));
     }
     out.push('.');
+    for GuessInfo { link, bytes_per_sec } in &plan.guessed {
+        let rate = rate(*bytes_per_sec);
+        let _ = write!(
+            out,
+            " Nobody has measured {link} yet: {rate} are assumed, and times may be quite different."
+        );
+    }
     let late_for = |what: &str| {
         plan.vms.iter().filter(|vm| vm.late && vm.limit.as_deref() == Some(what)).count()
     };
@@ -172,6 +179,7 @@ mod tests {
             hypervisor_down: vec!["a4".to_owned()],
             untold: vec!["a5".to_owned(), "a6".to_owned()],
             not_told_yet: vec!["a7".to_owned()],
+            guessed: vec![GuessInfo { link: "a>b".to_owned(), bytes_per_sec: 12_500_000 }],
             total_ms: 200_000,
             bytes: 2 << 30,
         };
@@ -182,7 +190,8 @@ mod tests {
             "not known what they run now: a4\n",
             "NOT TOLD HERE what they run: a5, a6\n",
             "NOT TOLD YET what they run: a7\nThey have been heard for some seconds only: ask again.",
-            "2 of 3 VMs can go: 2 GiB in about 3m 20s. 1 VM would miss the deadline of 1m.",
+            "2 of 3 VMs can go: 2 GiB in about 3m 20s. Nobody has measured a>b yet: 100 Mbit/s are \
+             assumed, and times may be quite different. 1 VM would miss the deadline of 1m.",
         ] {
             assert!(text.contains(expect), "{text}\n{expect}");
         }

@@ -13,8 +13,8 @@ use lifeboat_protocol::{
 };
 
 use crate::api::{
-    Arrived, EndedInfo, HostInfo, IssuerInfo, LateInfo, LinkInfo, PlanInfo, PlannedVmInfo,
-    SenderInfo, VmInfo,
+    Arrived, EndedInfo, GuessInfo, HostInfo, IssuerInfo, LateInfo, LinkInfo, PlanInfo,
+    PlannedVmInfo, SenderInfo, VmInfo,
 };
 use crate::legible;
 
@@ -163,6 +163,11 @@ pub(super) fn plan_info(plan: plan::Plan) -> PlanInfo {
         hypervisor_down: plan.hypervisor_down,
         untold: plan.untold,
         not_told_yet: plan.not_told_yet,
+        guessed: plan
+            .guessed
+            .into_iter()
+            .map(|(link, rate)| GuessInfo { link, bytes_per_sec: rate.0 })
+            .collect(),
         total_ms: plan.total_ms,
         bytes: plan.bytes,
     }

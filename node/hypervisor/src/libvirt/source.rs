@@ -248,10 +248,9 @@ async fn wait_for_exit(inner: Weak<Inner>, vm: VmId, attempt: Attempt, process: 
         && !process.is_replaced()
         && let Some(inner) = inner.upgrade()
         && inner.moves.is_paused(vm, attempt)
+        && inner.moves.exited(vm, attempt)
     {
-        if inner.moves.exited(vm, attempt) {
-            inner.subscribers.publish(&HypervisorEvent::ProcessExited(vm));
-        }
+        inner.subscribers.publish(&HypervisorEvent::ProcessExited(vm));
     }
 }
 
