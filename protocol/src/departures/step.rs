@@ -218,11 +218,11 @@ impl Departure {
             }
             DepartureEvent::ProcessExited if open => {
                 self.exited = true;
-                if !self.is_given_away() {
+                if self.is_given_away() {
+                    self.gone(now, fx);
+                } else {
                     self.decide(now, "the guest's process has exited".into(), fx);
                     fx.send(self.to, Direct::Ask { id: self.id, offline: false });
-                } else {
-                    self.gone(now, fx);
                 }
             }
             DepartureEvent::Begun(Err(reason)) | DepartureEvent::JobEnded(Err(reason)) if open => {
@@ -342,7 +342,7 @@ impl Departure {
                 // Its process is gone, and nothing more flows from here.
                 self.may_flow = false;
                 let ours = self.decided == Decided::Destroying;
-                let handed_over = (self.paused_at.is_some() || self.exited) && !self.ran_on;
+                let handed_over = self.paused_at.is_some() && !self.ran_on;
                 match there {
                     _ if ours => self.gone(now, fx),
                     Some(Copy::Paused) if handed_over => self.gone(now, fx),
